@@ -1,0 +1,1 @@
+"""The deterministic clearing house: integers only, no clock, no chance, no doors."""

@@ -1,0 +1,40 @@
+"""What one entry brings forth: events in order, effects with their keys, refusals without trace."""
+
+from seawall.clearing.layout import SEQ
+from seawall.clearing.state import Pending, State
+from seawall.protocol.codes import Reject
+from seawall.protocol.effects import AnyEffect
+from seawall.protocol.events import AnyEvent
+
+Refusal = tuple[Reject, str]
+"""A code and the name of the field that is wrong."""
+
+
+class Out:
+    """Collects the events and effects of the entry under way; effects enter the outbox at once."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.events: list[AnyEvent] = []
+        self.effects: list[AnyEffect] = []
+
+    def event(self, event: AnyEvent) -> None:
+        """Append an event."""
+        self.events.append(event)
+
+    def outbox_full(self, more: int = 1) -> bool:
+        """Tell whether `more` effects would not fit the outbox."""
+        return len(self.state.tables.outbox) + more > self.state.limits.outbox_max
+
+    def effect(self, effect: AnyEffect, *, case: int = 0) -> tuple[int, int]:
+        """Append an effect, put it in the outbox and return its key (seq, index).
+
+        Parameters
+        ----------
+        case : index + 1 of the liquidation case that waits for it, else 0
+        """
+        assert not self.outbox_full()
+        key = (self.state.scalar[SEQ], len(self.effects))
+        self.effects.append(effect)
+        self.state.tables.outbox[key] = Pending(effect, case)
+        return key

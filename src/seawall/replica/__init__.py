@@ -1,0 +1,1 @@
+"""Redundancy for any deterministic state machine: one log, many voters, no leader."""
