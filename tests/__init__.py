@@ -1,0 +1,1 @@
+"""Tests, in one folder per room; `tidy.py` holds the house rules."""
