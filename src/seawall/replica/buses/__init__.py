@@ -1,0 +1,1 @@
+"""The buses: implementations of `replica.bus.Bus` that need no network."""

@@ -1,0 +1,24 @@
+"""Subjects: dot-separated words, and which subscription hears which."""
+
+import re
+
+_WORD = r"[A-Za-z0-9_-]+"
+_SUBJECT = re.compile(rf"{_WORD}(\.{_WORD})*")
+_PATTERN = re.compile(rf"{_WORD}(\.{_WORD})*(\.>)?")
+
+
+def is_subject(text: str) -> bool:
+    """Whether `text` may be published on."""
+    return _SUBJECT.fullmatch(text) is not None
+
+
+def is_pattern(text: str) -> bool:
+    """Whether `text` may be subscribed to: a subject, or a subject and `.>`."""
+    return _PATTERN.fullmatch(text) is not None
+
+
+def hears(pattern: str, subject: str) -> bool:
+    """Whether a subscription to `pattern` receives `subject`; `a.>` does not hear `a` itself."""
+    if pattern.endswith(".>"):
+        return subject.startswith(pattern[:-1])
+    return pattern == subject
