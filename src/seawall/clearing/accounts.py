@@ -4,7 +4,6 @@ from seawall.clearing.layout import (
     ACCOUNT_WIDTH,
     BALANCE,
     CASE,
-    EVALUATED,
     ID,
     LIFE,
     LIFE_CLOSED,
@@ -24,6 +23,7 @@ from seawall.clearing.state import State
 from seawall.protocol.codec import pack_int64, unpack_int64
 from seawall.protocol.codes import Reject
 from seawall.protocol.commands import CloseAccount, Mode, OpenAccounts, OpenSubAccounts, SetMode
+from seawall.protocol.effects import Payout
 from seawall.protocol.events import AccountClosed, AccountsOpened, ModeSet
 from seawall.protocol.ids import HOUSE_ROWS, account_id, account_row
 
@@ -31,7 +31,7 @@ from seawall.protocol.ids import HOUSE_ROWS, account_id, account_row
 def open_house_accounts(state: State) -> None:
     """Open the fixed accounts of the house in their rows, owned by nobody."""
     for row in range(1, HOUSE_ROWS):
-        _open(state, row, generation=1, mode=Mode.HOUSE, owner=0, parent=0, member=0)
+        _open(state, row, 1, Mode.HOUSE)
 
 
 def apply_open_accounts(
@@ -98,7 +98,8 @@ def apply_close_account(
     busy = state.account[row, POSITION_COUNT] or any(
         state.account[row, word] for word in range(BALANCE, SLOT_IDS)
     )
-    if busy or _has_children(state, row):
+    paying = any(payout.account_id == command.account_id for payout in _payouts(state))
+    if busy or paying or _has_children(state, row):
         return Reject.ACCOUNT_BUSY, "account_id"
     state.tables.generations[row] = command.account_id >> 32
     state.tables.vacant_rows.append(row)
@@ -136,9 +137,7 @@ def is_client(state: State, account: int) -> bool:
 
 
 def _rows_left(state: State) -> int:
-    return (
-        state.limits.accounts_max - state.scalar[ROWS_USED] + len(state.tables.vacant_rows)
-    )
+    return state.limits.accounts_max - state.scalar[ROWS_USED] + len(state.tables.vacant_rows)
 
 
 def _take_row(state: State, mode: int, owner: int, parent: int, member: int) -> int:
@@ -148,25 +147,25 @@ def _take_row(state: State, mode: int, owner: int, parent: int, member: int) -> 
     else:
         row, generation = state.scalar[ROWS_USED], 1
         state.scalar[ROWS_USED] = row + 1
-    return _open(
-        state, row, generation=generation, mode=mode, owner=owner, parent=parent, member=member
-    )
+    account = _open(state, row, generation, mode)
+    state.account[row, OWNER] = owner
+    state.account[row, PARENT] = parent
+    state.account[row, MEMBER] = member
+    return account
 
 
-def _open(
-    state: State, row: int, *, generation: int, mode: int, owner: int, parent: int, member: int
-) -> int:
+def _open(state: State, row: int, generation: int, mode: int) -> int:
     assert state.account[row, LIFE] in (LIFE_VACANT, LIFE_CLOSED)
     account = account_id(generation, row)
     state.account[row, ID] = account
     state.account[row, LIFE] = LIFE_OPEN
     state.account[row, MODE] = mode
-    state.account[row, OWNER] = owner
-    state.account[row, PARENT] = parent
-    state.account[row, MEMBER] = member
-    state.account[row, EVALUATED] = 0
     touch(state, row)
     return account
+
+
+def _payouts(state: State) -> list[Payout]:
+    return [p.effect for p in state.tables.outbox.values() if isinstance(p.effect, Payout)]
 
 
 def _has_children(state: State, row: int) -> bool:

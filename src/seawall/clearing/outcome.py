@@ -17,6 +17,8 @@ class Out:
         self.state = state
         self.events: list[AnyEvent] = []
         self.effects: list[AnyEffect] = []
+        self.swept = False
+        """Whether a step computed requirements in this entry."""
 
     def event(self, event: AnyEvent) -> None:
         """Append an event."""

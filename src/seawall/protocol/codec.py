@@ -85,7 +85,7 @@ def decode_payload(payload: bytes) -> SignedBatch | Genesis | Reject:
 def _decode_genesis(body: bytes) -> Genesis | Reject:
     try:
         genesis = _genesis_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Reject.MALFORMED
     return genesis if _encoder.encode(genesis) == body else Reject.MALFORMED
 
@@ -93,7 +93,7 @@ def _decode_genesis(body: bytes) -> Genesis | Reject:
 def _decode_batch(signature: bytes, body: bytes) -> SignedBatch | Reject:
     try:
         batch = _batch_decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Reject.MALFORMED
     if _encoder.encode(batch) != body:
         return Reject.MALFORMED

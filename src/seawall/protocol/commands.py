@@ -24,7 +24,7 @@ class Role(IntFlag):
 
 
 class Kind(IntEnum):
-    """What an instrument is; odd ones out of the pair are worth their price, even ones 1 / price."""
+    """What an instrument is; of a pair the odd is worth its price, the even one over its price."""
 
     LINEAR_PERPETUAL = 1
     INVERSE_PERPETUAL = 2

@@ -70,7 +70,7 @@ class Rejected(Event, frozen=True):
 
 
 class Repeated(Event, frozen=True):
-    """This batch was applied before, at `seq`."""
+    """The same batch was applied before, at `seq`."""
 
     number: int
     seq: int

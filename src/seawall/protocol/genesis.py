@@ -1,4 +1,4 @@
-"""Genesis: the first entry. Limits, assets, senders, replicas and parameters are data in the log."""
+"""Genesis, the first entry: limits, assets, senders, replicas and parameters are data."""
 
 import msgspec
 

@@ -19,9 +19,7 @@ class SigningKey:
     def __init__(self, seed: bytes) -> None:
         assert len(seed) == KEY_BYTES
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
-        self.public_key: bytes = self._key.public_key().public_bytes(
-            Encoding.Raw, PublicFormat.Raw
-        )
+        self.public_key: bytes = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
     def sign(self, message_digest: bytes) -> bytes:
         """Return the 64-byte signature of a digest; the same digest always signs alike."""
