@@ -25,7 +25,7 @@ check: $(STAMP)  ## Lint, formatting, types, layers and house rules.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python tests/tidy.py
+	$(BIN)/python -m tests.tidy
 
 sim: $(STAMP)  ## Run the fixed seeds of the simulated world.
 	$(BIN)/seawall sim $(ARGS)
@@ -37,22 +37,27 @@ clean:  ## Remove the virtual environment and all caches.
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
-# The first interpreter that runs, is new enough and can make environments. Trying each one matters:
-# a version switcher may put a name on the path that only prints an error.
+# An environment that works is kept and brought up to date, so that others may go on using it.
+# Otherwise: the first interpreter that runs, is new enough and can make environments. Trying each
+# one matters, as a version switcher may put a name on the path that only prints an error.
+NEW_ENOUGH := import ensurepip, ssl, sys, venv; sys.exit(sys.version_info < (3, 11))
+PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+
 $(STAMP): pyproject.toml constraints.txt
-	@set -e; python=; \
-	for name in python3.13 python3.12 python3.11 python3; do \
-	  if "$$name" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' \
-	      2>/dev/null; then python=$$name; break; fi; \
-	done; \
-	if [ -z "$$python" ]; then \
-	  echo "seawall needs Python 3.11 or newer with its venv module; none was found." >&2; \
-	  echo "On Debian: apt-get install python3 python3-venv" >&2; exit 1; \
-	fi; \
-	echo "Making $(VENV) with $$($$python --version), about 1 GB ..."; \
-	"$$python" -m venv $(VENV)
+	@set -e; \
+	if ! $(BIN)/python -c '$(NEW_ENOUGH)' 2>/dev/null; then \
+	  python=; \
+	  for name in python3.13 python3.12 python3.11 python3; do \
+	    if "$$name" -c '$(NEW_ENOUGH)' 2>/dev/null; then python=$$name; break; fi; \
+	  done; \
+	  if [ -z "$$python" ]; then \
+	    echo "seawall needs Python 3.11 or newer with its venv module; none was found." >&2; \
+	    echo "On Debian: apt-get install python3 python3-venv" >&2; exit 1; \
+	  fi; \
+	  echo "Making $(VENV) with $$("$$python" --version), about 1.2 GB ..."; \
+	  "$$python" -m venv --clear $(VENV); \
+	fi
 	@# The build back end is pinned too, so it is installed first and used without isolation.
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt hatchling editables
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt \
-	  --no-build-isolation -e '.[lab,risk,dev]'
+	$(PIP_INSTALL) hatchling editables
+	$(PIP_INSTALL) --no-build-isolation -e '.[lab,risk,dev]'
 	@touch $@
