@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from seawall.replica.bus import Message, RequestFailed
 from seawall.replica.buses.answering import Answering
 from seawall.replica.buses.inbox import MESSAGES_MAX, Inbox
-from seawall.replica.buses.subjects import hears, is_pattern, is_subject
+from seawall.replica.buses.subjects import check_data, hears, is_pattern, is_subject
 
 
 class MemoryHub:
@@ -89,6 +89,7 @@ class MemoryBus:
     async def publish(self, subject: str, data: bytes) -> None:
         """Hand `data` to the hub; a closed endpoint is off the network and loses it."""
         assert is_subject(subject), subject
+        check_data(data)
         if not self._closed:
             self._hub.carry(self, Message(subject=subject, data=bytes(data)))
 
@@ -114,6 +115,7 @@ class MemoryBus:
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
         """Ask one member of each group; the first answer counts. See `Bus.request`."""
         assert is_subject(subject), subject
+        check_data(data)
         if self._closed:
             raise RequestFailed("the bus is closed")
         started = [responder.start(bytes(data)) for responder in self._hub.responders(subject)]

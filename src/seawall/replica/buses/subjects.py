@@ -2,6 +2,8 @@
 
 import re
 
+# A bus message fits where a log message fits.
+DATA_BYTES_MAX = 1 << 20
 _WORD = r"[A-Za-z0-9_-]+"
 _SUBJECT = re.compile(rf"{_WORD}(\.{_WORD})*")
 _PATTERN = re.compile(rf"{_WORD}(\.{_WORD})*(\.>)?")
@@ -22,3 +24,8 @@ def hears(pattern: str, subject: str) -> bool:
     if pattern.endswith(".>"):
         return subject.startswith(pattern[:-1])
     return pattern == subject
+
+
+def check_data(data: bytes) -> None:
+    """A bus message larger than `DATA_BYTES_MAX` is a bug of its sender: split it first."""
+    assert len(data) <= DATA_BYTES_MAX, len(data)

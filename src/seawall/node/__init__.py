@@ -1,0 +1,1 @@
+"""One process, wired and running: the doors, the loop, the local cluster."""
