@@ -1,0 +1,1 @@
+"""Integer loops on bare arrays, compiled to machine code, each with a plain twin in `twins`."""
