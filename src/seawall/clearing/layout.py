@@ -46,13 +46,15 @@ NEXT = 0
 EXTENSION_SLOT_IDS = 8
 EXTENSION_SLOTS = 16
 
+STATUS_TRADING, STATUS_SETTLED, STATUS_WAITING = 1, 2, 3
+
 # Instrument row.
 INSTRUMENT_WIDTH = 64
 KIND = 0
 ASSET = 1
 STYLE = 2
 STATUS = 3
-"""0 unlisted, 1 trading, 2 settled."""
+"""0 unlisted, 1 trading, 2 settled, 3 expired and waiting for a final price."""
 VALUE_PER_TICK = 4
 INVERSE_NUMERATOR = 5
 VALUE_SCALE = 6
