@@ -1,8 +1,13 @@
-"""What every test shares: how Hypothesis draws."""
+"""What every test shares: kernels compiled for this very source, and how Hypothesis draws."""
 
 import os
 
 from hypothesis import settings
+
+from seawall.node.build import use_kernel_cache
+
+# Before any test imports numba. An edit anywhere in the package makes the next run compile anew.
+use_kernel_cache()
 
 # The same examples on every run, so that a failure is everyone's and a pass is no luck. To look
 # further, SEAWALL_EXPLORE=1 draws new ones and keeps what failed.
