@@ -172,6 +172,8 @@ CASE_ORDER_PENDING = 5
 CASE_KIND = 6
 """1 a client in distress, 2 the insurance fund disposing of what it took over."""
 CASE_ORDERS = 7
+CASE_OVERDUE = 8
+"""1 when it started because a call was overdue: it ends at initial, not above maintenance."""
 
 # Scalars of the house.
 META_WIDTH = 64
