@@ -160,16 +160,16 @@ class State:
         self.touched: Int32 = np.zeros(limits.accounts_max, np.int32)
         self.touched_count: Int64 = np.zeros(1, np.int64)
         # One cell at a time, as Python ints: reading is exact and writing refuses to wrap.
-        self.account = memoryview(self.accounts)
-        self.extension = memoryview(self.extensions)
-        self.instrument = memoryview(self.instruments)
-        self.tier = memoryview(self.tiers)
-        self.asset = memoryview(self.assets)
-        self.feed = memoryview(self.feeds)
-        self.source = memoryview(self.sources)
-        self.unit = memoryview(self.units)
-        self.case = memoryview(self.cases)
-        self.scalar = memoryview(self.meta)
+        self.account = self.accounts.data
+        self.extension = self.extensions.data
+        self.instrument = self.instruments.data
+        self.tier = self.tiers.data
+        self.asset = self.assets.data
+        self.feed = self.feeds.data
+        self.source = self.sources.data
+        self.unit = self.units.data
+        self.case = self.cases.data
+        self.scalar = self.meta.data
 
     def parameter(self, name: str) -> int:
         """Return the parameter in force now."""
@@ -206,7 +206,7 @@ class State:
         yield msgspec.msgpack.encode((self.limits, self.tables))
         for column in self.COLUMNS:
             # A view of the column's own bytes: nothing is copied until a page is cut.
-            raw = memoryview(self.used(column)).cast("B")
+            raw = self.used(column).data.cast("B")
             yield f"{column}:{len(raw)}".encode()
             for start in range(0, len(raw), PAGE_BYTES):
                 yield bytes(raw[start : start + PAGE_BYTES])
@@ -227,7 +227,7 @@ class State:
         for column in cls.COLUMNS:
             name, _, size = next(stream).decode().partition(":")
             assert name == column
-            raw = memoryview(getattr(state, column)).cast("B")
+            raw = getattr(state, column).data.cast("B")
             filled = 0
             while filled < int(size):
                 page = next(stream)
