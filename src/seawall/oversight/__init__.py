@@ -1,0 +1,1 @@
+"""The second pair of eyes: pure, plain Python, blind to how the clearing room works."""

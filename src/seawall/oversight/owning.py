@@ -1,0 +1,131 @@
+"""Opening, closing and setting up accounts (LEDG-03)."""
+
+from seawall.oversight.books import Account
+from seawall.oversight.house import Context, House
+from seawall.oversight.record import ACCEPTED, REFUSED, SILENT
+from seawall.protocol.codec import pack_int64, unpack_int64
+from seawall.protocol.codes import Reject
+from seawall.protocol.commands import CloseAccount, Mode, OpenAccounts, OpenSubAccounts, SetMode
+from seawall.protocol.events import AccountClosed, AccountsOpened, AccountState, ModeSet
+from seawall.protocol.ids import account_generation, account_id, account_row
+
+CLIENT_MODES = (Mode.CROSS, Mode.PORTFOLIO)
+
+
+def check_owned(context: Context, account_id_: int) -> int:
+    """Return why the sender may not act for an account, or ACCEPTED."""
+    account = context.house.account(account_id_)
+    if account is None:
+        return Reject.ACCOUNT_UNKNOWN
+    return ACCEPTED if account.owner == context.sender.id else Reject.OWNER_WRONG
+
+
+def _rows_left(house: House) -> int:
+    return house.limits.accounts_max - house.next_row + len(house.vacated)
+
+
+def _open(house: House, owner: int, mode: int, parent: int) -> Account:
+    """Give out the row vacated last under its next generation, or else the next fresh row."""
+    if house.vacated:
+        gone = house.vacated.pop()
+        number = account_id(account_generation(gone) + 1, account_row(gone))
+    else:
+        number = account_id(1, house.next_row)
+        house.next_row += 1
+    account = Account(number, owner, mode, [0] * len(house.assets), parent)
+    house.books.accounts[number] = account
+    house.books.touch(account)
+    return account
+
+
+def judge_opening(context: Context, command: OpenAccounts) -> int:
+    """Return the verdict on opening accounts."""
+    if command.count <= 0:
+        return REFUSED
+    if command.mode not in CLIENT_MODES:
+        return Reject.MODE_WRONG if command.count <= context.house.limits.column_max else REFUSED
+    if command.count > _rows_left(context.house):
+        return REFUSED
+    odd = command.member_id != 0 or command.count > context.house.limits.column_max
+    return SILENT if odd else ACCEPTED
+
+
+def open_accounts(context: Context, command: OpenAccounts) -> None:
+    """Open them for the sender."""
+    owner = context.sender.id
+    opened = [_open(context.house, owner, command.mode, 0) for _ in range(command.count)]
+    context.record.say(AccountsOpened(pack_int64([each.id for each in opened])))
+
+
+def judge_sub_opening(context: Context, command: OpenSubAccounts) -> int:
+    """Return the verdict on opening isolated sub-accounts, all of them or none."""
+    house = context.house
+    if len(command.parents) % 8:
+        return Reject.COLUMN_LENGTH
+    parents = unpack_int64(command.parents)
+    if len(parents) > house.limits.column_max:
+        return Reject.COLUMN_LONG
+    faults = [fault for each in parents if (fault := check_owned(context, each))]
+    if faults:
+        return min(faults)
+    if len(parents) > _rows_left(house):
+        return Reject.ACCOUNTS_FULL
+    nested = any(house.books.accounts[each].parent for each in parents)
+    return SILENT if nested or not parents else ACCEPTED
+
+
+def open_sub_accounts(context: Context, command: OpenSubAccounts) -> None:
+    """Open one cross account under each parent."""
+    house, opened = context.house, []
+    for parent in unpack_int64(command.parents):
+        house.books.accounts[parent].children += 1
+        opened.append(_open(house, context.sender.id, Mode.CROSS, parent).id)
+    context.record.say(AccountsOpened(pack_int64(opened)))
+
+
+def judge_closing(context: Context, command: CloseAccount) -> int:
+    """Return the verdict on closing an account: it must be empty."""
+    fault = check_owned(context, command.account_id)
+    if fault:
+        return fault
+    account = context.house.books.accounts[command.account_id]
+    if account.case is not None:
+        return Reject.ACCOUNT_LOCKED
+    if not account.is_empty() or account.children:
+        return Reject.ACCOUNT_BUSY
+    # A payout under way may come back to it; the rules do not say what happens then.
+    paying = any(
+        getattr(each, "account_id", 0) == account.id for each in context.house.outbox.values()
+    )
+    return SILENT if paying else ACCEPTED
+
+
+def close_account(context: Context, command: CloseAccount) -> None:
+    """Close it; its row is free for the next generation."""
+    house = context.house
+    account = house.books.accounts.pop(command.account_id)
+    house.books.touched.pop(command.account_id, None)
+    house.vacated.append(command.account_id)
+    if account.parent in house.books.accounts:
+        house.books.accounts[account.parent].children -= 1
+    context.record.say(AccountClosed(command.account_id))
+
+
+def judge_mode(context: Context, command: SetMode) -> int:
+    """Return the verdict on another margin mode; what it does to a requirement is not ruled."""
+    fault = check_owned(context, command.account_id)
+    if fault:
+        return fault
+    if command.mode not in CLIENT_MODES:
+        return Reject.MODE_WRONG
+    account = context.house.books.accounts[command.account_id]
+    plain = not account.holdings and not account.parent and account.case is None
+    return ACCEPTED if plain and account.state == AccountState.HEALTHY else SILENT
+
+
+def set_mode(context: Context, command: SetMode) -> None:
+    """Change the mode."""
+    account = context.house.books.accounts[command.account_id]
+    account.mode = command.mode
+    context.house.books.touch(account)
+    context.record.say(ModeSet(command.account_id, command.mode))
