@@ -84,6 +84,10 @@ def test_wide_lots_stay_exact_up_to_the_proven_bound() -> None:
         [(0, -(1 << 41))],
         [(0, (1 << 41) - 1), (1, -(1 << 40))],
         [(1, (1 << 42) - 1)],
+        # Either side of 32 bits, where the narrow product ends.
+        *([(0, lots), (1, 1)] for lots in (1 << 31, (1 << 31) - 1, -(1 << 31), -(1 << 31) - 1)),
+        [(0, 5), (0, 1 << 32), (1, -7)],
+        [(0, -(1 << 32))],
     ]
     expected = twins.worst_rows(accounts, risk.tolist())
     assert max(loss for loss, _ in expected) > 1 << 61

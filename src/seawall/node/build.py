@@ -11,6 +11,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent
 COMPILERS = ("llvmlite", "numba", "numpy")
 """Packages whose version changes what a kernel's machine code is."""
+VARIABLE = "NUMBA_CACHE_DIR"
+"""Where numba keeps what it compiled; it reads the variable once, when it is imported."""
 
 
 @functools.cache
@@ -19,19 +21,23 @@ def build_hash() -> str:
 
     Two processes may vote together only if these are equal: they then run the same rules.
     """
+    return hash_sources(PACKAGE)
+
+
+def hash_sources(root: Path) -> str:
+    """Return the hash of all Python files under a folder, their names and the compilers."""
     content = hashlib.blake2b(digest_size=16, person=b"seawall/build")
-    for path in sorted(PACKAGE.rglob("*.py")):
-        _add(content, path.relative_to(PACKAGE).as_posix().encode())
-        _add(content, path.read_bytes())
+
+    def add(part: bytes) -> None:
+        # The length goes first, so that no two lists of parts read the same.
+        content.update(len(part).to_bytes(8, "little") + part)
+
+    for path in sorted(root.rglob("*.py")):
+        add(path.relative_to(root).as_posix().encode())
+        add(path.read_bytes())
     for name in COMPILERS:
-        _add(content, f"{name} {version(name)}".encode())
+        add(f"{name} {version(name)}".encode())
     return content.hexdigest()
-
-
-def _add(content: hashlib.blake2b, part: bytes) -> None:
-    """Hash a part after its length, so that no two lists of parts read the same."""
-    content.update(len(part).to_bytes(8, "little"))
-    content.update(part)
 
 
 def use_kernel_cache() -> Path:
@@ -39,20 +45,19 @@ def use_kernel_cache() -> Path:
 
     Numba checks only a kernel's own file against its cache, so after an edit elsewhere it would
     run the old code: two replicas could silently follow different rules. The directory is under
-    SEAWALL_CACHE_DIR or the user's cache directory; where that cannot be written, a temporary one.
+    SEAWALL_CACHE_DIR or the user's cache directory; where that cannot be written, a temporary
+    one. Processes started by this one inherit it.
     """
-    directory = _cache_root() / f"kernels-{build_hash()}"
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    # Numba reads the variable once. Who calls this late must have inherited this very directory.
-    assert "numba" not in sys.modules or chosen == str(directory)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        writable = os.access(directory, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        directory = Path(tempfile.mkdtemp(prefix="seawall-kernels-"))
-    os.environ["NUMBA_CACHE_DIR"] = str(directory)
+    name = f"kernels-{build_hash()}"
+    inherited = Path(os.environ.get(VARIABLE, ""))
+    if inherited.name == name and _is_writable(inherited):
+        return inherited
+    assert "numba" not in sys.modules
+    directory = _cache_root() / name
+    if not _is_writable(directory):
+        directory = Path(tempfile.mkdtemp(prefix="seawall-")) / name
+        directory.mkdir()
+    os.environ[VARIABLE] = str(directory)
     return directory
 
 
@@ -61,3 +66,12 @@ def _cache_root() -> Path:
     if chosen:
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seawall"
+
+
+def _is_writable(directory: Path) -> bool:
+    """Tell whether a directory can be written, made if it was not there."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(directory, os.W_OK | os.X_OK)

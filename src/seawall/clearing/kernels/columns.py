@@ -26,3 +26,10 @@ def zeros_aligned(rows: int, words: int) -> Table:
     address = memory.__array_interface__["data"][0]
     skipped = -address % CACHE_LINE_BYTES // WORD_BYTES
     return memory[skipped : skipped + rows * words].reshape(rows, words)
+
+
+def copy_aligned(table: Table) -> Table:
+    """Return a copy of a table that starts on a cache line too."""
+    copy = zeros_aligned(*table.shape)
+    copy[:] = table
+    return copy

@@ -263,7 +263,7 @@ def _ask_ahead(fills: Fills, i: int, book: Book) -> None:
                     prefetch(accounts, row, SLOTS + 2 * slot)
 
 
-@kernel
+@inlined
 def _post_fill(
     fills: Fills, i: int, book: Book, seq: int, fee_row: int, results: Table
 ) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seawall.clearing import layout
-from seawall.clearing.kernels.columns import Table
+from seawall.clearing.kernels.columns import Table, copy_aligned
 from seawall.clearing.kernels.positions import Book
 from seawall.protocol.codes import Reject
 from seawall.protocol.commands import Kind, Style
@@ -307,9 +307,9 @@ def _write_slots(words: Table, ids: int, values: int, positions: list[list[int]]
 def copy_book(book: Book) -> Book:
     """Return a book of arrays of its own."""
     return Book(
-        book.accounts.copy(),
-        book.extensions.copy(),
-        book.instruments.copy(),
+        copy_aligned(book.accounts),
+        copy_aligned(book.extensions),
+        copy_aligned(book.instruments),
         book.meta.copy(),
         book.touched.copy(),
         book.touched_count.copy(),
