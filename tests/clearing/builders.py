@@ -16,7 +16,7 @@ from seawall.clearing import breakers, funding, marks, riskbook, settlement
 from seawall.clearing.accounts import apply_open_accounts
 from seawall.clearing.house import check_genesis, open_house
 from seawall.clearing.instruments import apply_list_instrument
-from seawall.clearing.layout import AT_NS, BALANCE, SEQ
+from seawall.clearing.layout import AT_NS, BALANCE, FEED_USED, SEQ
 from seawall.clearing.ledger import post
 from seawall.clearing.outcome import Out
 from seawall.clearing.positions import post_side
@@ -45,6 +45,8 @@ from seawall.protocol.signatures import SigningKey
 from seawall.protocol.units import NS_PER_HOUR, NS_PER_MINUTE, NS_PER_SECOND, PPB
 
 START_NS = 1_000 * NS_PER_HOUR
+PRICED_NS = START_NS + NS_PER_SECOND
+"""Time of the first tick and its prices."""
 DAY_NS = 24 * NS_PER_HOUR
 EXPIRY_NS = START_NS + 7 * DAY_NS
 
@@ -210,7 +212,7 @@ def house(
     ----------
     accounts : client accounts, in rows FIRST and up
     deposits : (asset, minor units) that each of them starts with
-    priced : whether all sources have published PRICE on both feeds and one tick has passed
+    priced : whether all sources have published PRICE on all feeds and one tick has passed
     asset_terms : changes to those of XBT
     """
     opening = genesis(parameters=parameters, limits=limits, **asset_terms)
@@ -225,8 +227,7 @@ def house(
         for asset, amount in deposits:
             deposit(state, row, asset, amount)
     if priced:
-        publish(state, {INDEX_FEED: PRICE, TRADED_FEED: PRICE})
-        tick(state, START_NS + NS_PER_SECOND)
+        move(state, PRICE, after_ns=PRICED_NS - START_NS)
     return state
 
 
@@ -268,11 +269,23 @@ def publish(
         assert refusal is None, refusal
 
 
-def move(state: State, ticks: int, *, after_ns: int = NS_PER_MINUTE) -> Out:
-    """Let all sources see both feeds at `ticks` a while later, and tick."""
-    at_ns = state.scalar[AT_NS] + after_ns
-    publish(state, {INDEX_FEED: ticks, TRADED_FEED: ticks}, observed_ns=at_ns)
-    return tick(state, at_ns)
+def move(
+    state: State, ticks: int, *, traded: int | None = None, after_ns: int = NS_PER_MINUTE
+) -> Out:
+    """Let all sources see every feed in use at `ticks` a while later, and tick.
+
+    Parameters
+    ----------
+    traded : price of TRADED_FEED, where it differs
+    """
+    used = (feed for feed in range(state.limits.feeds_max) if state.feed[feed, FEED_USED])
+    values = dict.fromkeys(used, ticks)
+    if traded is not None:
+        values[TRADED_FEED] = traded
+    # Time passes first: a source may not be further ahead of the machine than the skew allows.
+    state.scalar[AT_NS] += after_ns
+    publish(state, values)
+    return tick(state, state.scalar[AT_NS])
 
 
 def deposit(state: State, row: int, asset: int, amount: int) -> None:
