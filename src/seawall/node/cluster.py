@@ -13,7 +13,6 @@ import secrets
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ HTTP_WAIT_S = 2.0
 PORT_FIRST = 15_000
 PORT_LAST = 31_999
 STDERR_CHARS_MAX = 500
+STDERR_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 # Runs in the child before it becomes the broker: the kernel then kills the broker when its
 # parent dies, even by SIGKILL. The second line covers a parent that died in between.
 DIE_WITH_PARENT = """
@@ -116,7 +116,6 @@ class LocalCluster:
         self.plan = _load_plan(self.folder)
         self.stream = stream
         self._detached = detached
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -193,6 +192,8 @@ class LocalCluster:
         if wait:
             await self.wait_healthy(name)
             await self.wait_current(name)
+            # It may have turned unwell while it caught up.
+            await self.wait_healthy(name)
 
     async def wipe(self, name: str) -> None:
         """Throw a node's store away and let it copy its peers': the cure for holes.
@@ -248,14 +249,18 @@ class LocalCluster:
 
     def pid(self, name: str) -> int:
         """The process of a node, 0 when it does not run."""
-        child = self._children.get(name)
-        if child is not None:
-            return child.pid if child.poll() is None else 0
         try:
             pid = int(self._pid_file(name).read_text())
+            # A child that has ended is a zombie until its end is asked for.
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except (OSError, ValueError):
             return 0
+        if not command:
+            # It is a zombie, or it is just becoming the broker.
+            return 0 if state in "ZX" else pid
         # The number may belong to another process by now: only one with our file is ours.
         return pid if str(self._config_file(name)).encode() in command.split(b"\0") else 0
 
@@ -276,17 +281,19 @@ class LocalCluster:
         if not self._detached:
             shim = [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, str(os.getpid())]
             command = shim + command
-        with (node_folder / "stderr.txt").open("wb") as stderr:
+        pid = os.posix_spawn(
+            command[0],
+            command,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 2, node_folder / "stderr.txt", STDERR_FLAGS, 0o644),
+            ],
             # A session of its own: a ^C in the terminal is for us, not for the nodes.
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                start_new_session=True,
-            )
-        self._children[name] = child
-        self._pid_file(name).write_text(str(child.pid))
+            setsid=True,
+        )
+        self._pid_file(name).write_text(str(pid))
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         pid = self.pid(name)

@@ -26,7 +26,7 @@ class MemoryHub:
         self.buses.append(bus)
         return bus
 
-    def carry(self, sender: "MemoryBus", message: Message) -> None:  # noqa: ARG002 - see above
+    def carry(self, sender: "MemoryBus", message: Message) -> None:
         """Hand a published message to every endpoint, its sender included."""
         for bus in self.buses:
             bus.hear(message)

@@ -98,8 +98,14 @@ class SqliteLog:
         self._news = asyncio.Event()
         self._waiting: list[_Waiting] = []
         self._flusher: asyncio.Task[None] | None = None
-        self._writer = None if read_only else _Handle(_open_writer(path))
-        self._reader = _Handle(_open_reader(path))
+        # The writer goes first: it makes the file if there is none.
+        self._writer = None if read_only else _Handle(_open(path, _prepare_writer, "rwc"))
+        try:
+            self._reader = _Handle(_open(path, _check_format, "ro"))
+        except LogFault:
+            if self._writer is not None:
+                self._writer.close()
+            raise
 
     async def append(self, message_id: str, payload: bytes) -> Appended:
         """Store and sync the message; see `Log.append`."""
@@ -265,35 +271,11 @@ def _as_fault(error: sqlite3.DatabaseError) -> LogFault:
     return LogUnavailable(f"sqlite: {error}")
 
 
-def _open_writer(path: Path) -> sqlite3.Connection:
-    """Open or create the file; its name is on disk too when this returns."""
-    db = sqlite3.connect(path, timeout=BUSY_WAIT_S, isolation_level=None, check_same_thread=False)
-    try:
-        (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
-            raise LogUnavailable(f"no write-ahead log on this file system: {mode}")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA fullfsync = ON")
-        db.execute("BEGIN IMMEDIATE")
-        (objects,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if objects == 0:
-            db.execute(SCHEMA)
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-        db.execute("COMMIT")
-        _check_format(db)
-        _sync_folder(path.parent)
-    except sqlite3.DatabaseError as error:
-        db.close()
-        raise _as_fault(error) from error
-    except LogFault:
-        db.close()
-        raise
-    return db
-
-
-def _open_reader(path: Path) -> sqlite3.Connection:
-    uri = f"file:{quote(str(path))}?mode=ro"
+def _open(
+    path: Path, prepare: Callable[[sqlite3.Connection], None], mode: str
+) -> sqlite3.Connection:
+    """Open the file; its name is on disk too when this returns."""
+    uri = f"file:{quote(str(path))}?mode={mode}"
     try:
         db = sqlite3.connect(
             uri, uri=True, timeout=BUSY_WAIT_S, isolation_level=None, check_same_thread=False
@@ -301,14 +283,32 @@ def _open_reader(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         raise LogUnavailable(f"{path}: {error}") from error
     try:
-        _check_format(db)
+        prepare(db)
+        _sync_folder(path.parent)
     except sqlite3.DatabaseError as error:
         db.close()
         raise _as_fault(error) from error
-    except LogFault:
+    except (LogFault, OSError):
         db.close()
         raise
     return db
+
+
+def _prepare_writer(db: sqlite3.Connection) -> None:
+    """Demand durability of the connection, and make the table in an empty file."""
+    (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise LogUnavailable(f"no write-ahead log on this file system: {mode}")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA fullfsync = ON")
+    db.execute("BEGIN IMMEDIATE")
+    (objects,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if objects == 0:
+        db.execute(SCHEMA)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+    db.execute("COMMIT")
+    _check_format(db)
 
 
 def _check_format(db: sqlite3.Connection) -> None:

@@ -129,15 +129,14 @@ class Connection:
 
     async def live(self) -> None:
         """Return when the connection is lost: closed, silent, or struck too often."""
-        while not self.lost.is_set():
-            try:
-                async with asyncio.timeout(PING_EVERY_S):
-                    await self.lost.wait()
-            except TimeoutError:
-                try:
-                    await self._client.flush(PING_WAIT_S)  # type: ignore[arg-type]  # seconds
-                except (nats.errors.Error, OSError):
-                    self.lost.set()
+        loop = asyncio.get_running_loop()
+        tasks = (loop.create_task(self._ping()), loop.create_task(self.lost.wait()))
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.lost.set()
+            for task in tasks:
+                task.cancel()
 
     async def discard(self) -> None:
         """Close for good, without waiting for a node that does not listen any more."""
@@ -145,6 +144,13 @@ class Connection:
         for answer in self._asked.values():
             answer.cancel()
         await _drop(self._client)
+
+    async def _ping(self) -> None:
+        """Return when the node does not answer pings."""
+        with contextlib.suppress(nats.errors.Error, OSError):
+            while True:
+                await asyncio.sleep(PING_EVERY_S)
+                await self._client.flush(PING_WAIT_S)  # type: ignore[arg-type]  # seconds
 
     async def _answered(self, msg: Msg) -> None:
         answer = self._asked.get(msg.subject.rpartition(".")[2])
@@ -170,8 +176,8 @@ class NatsLink:
 
     def __init__(self, urls: Sequence[str], *, name: str) -> None:
         assert len(urls) >= 1
-        self.connection: Connection | None = None
         self.connected_count = 0
+        self._current: Connection | None = None
         self._urls = tuple(urls)
         self._name = name
         self._up = asyncio.Event()
@@ -200,24 +206,30 @@ class NatsLink:
             raise
         return link
 
+    @property
+    def connection(self) -> Connection | None:
+        """The present connection; None while there is none."""
+        current = self._current
+        return None if current is None or current.lost.is_set() else current
+
     async def ready(self, timeout_s: float) -> Connection:
         """The present connection, as soon as there is one; `LogUnavailable` if none comes."""
-        if self.connection is None and not self._closed:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not self._closed:
+                    if (connection := self.connection) is not None:
+                        return connection
                     await self._up.wait()
-        if self.connection is None:
-            raise LogUnavailable(f"none of {len(self._urls)} nodes is connected")
-        return self.connection
+                    # It may be set for a connection that was lost in this very turn.
+                    await asyncio.sleep(0)
+        raise LogUnavailable(f"none of {len(self._urls)} nodes is connected")
 
     def listen(self, subject: str, hear: Hear, *, group: str = "") -> "Listener":
         """Subscribe on this and every later connection; in force before the next `settled`."""
         listener = Listener(subject, group, hear)
         self._listeners.append(listener)
-        if self.connection is not None:
-            task = asyncio.get_running_loop().create_task(
-                self._subscribe(self.connection, listener)
-            )
+        if self._current is not None:
+            task = asyncio.get_running_loop().create_task(self._subscribe(self._current, listener))
             self._settling.append(task)
         return listener
 
@@ -258,13 +270,13 @@ class NatsLink:
             try:
                 for listener in list(self._listeners):
                     await self._subscribe(connection, listener)
-                self.connection = connection
+                self._current = connection
                 self.connected_count += 1
                 self._up.set()
                 up_since_s = loop.time()
                 await connection.live()
             finally:
-                self.connection = None
+                self._current = None
                 self._up.clear()
                 await connection.discard()
             if loop.time() < up_since_s + SHORT_LIFE_S:
@@ -318,7 +330,7 @@ async def _drop(client: Client) -> None:
     writer = transport._io_writer if isinstance(transport, TcpTransport) else None  # noqa: SLF001
     if writer is not None:
         writer.transport.abort()
-    with contextlib.suppress(nats.errors.Error, OSError, AssertionError):
+    with contextlib.suppress(nats.errors.Error, OSError):
         await client.close()
 
 

@@ -159,8 +159,10 @@ class JetStreamLog:
         Raises
         ------
         LogUnavailable
-            No leader answered in ten seconds.
+            No leader answered in ten seconds, or the log is closed.
         """
+        if not self._is_open():
+            raise LogUnavailable("the log is closed")
         answer = await _insist(self._link, f"STREAM.INFO.{self._stream}", None, PATIENCE_S)
         return answer.state.last_seq
 
