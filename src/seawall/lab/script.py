@@ -1,0 +1,297 @@
+"""The script of the demo: how the house opens and what happens in each simulated minute.
+
+It speaks to a house through `Stage` alone, so that the same script plays before three replicas on
+a real cluster and, in tests, before a single machine.
+"""
+
+import asyncio
+import random
+from typing import Protocol
+
+import msgspec
+
+from seawall.lab.bars import Bar
+from seawall.lab.cast import (
+    ATTESTOR,
+    CLOCKS,
+    DESKS,
+    GOVERNOR,
+    INVERSE,
+    LINEAR,
+    MAKERS,
+    REPORTERS,
+    RISK,
+    STREAM_DEPOSITS,
+    USD,
+    XBT,
+    contracts,
+    risk_arrays,
+)
+from seawall.lab.flow import Book, Crowd, Feeds, Fill, record_trades
+from seawall.lab.population import Trader, make_population
+from seawall.protocol.codec import encode_any, pack_int32, pack_int64, unpack_int64
+from seawall.protocol.commands import (
+    AnyCommand,
+    AttestRisk,
+    ConfirmReport,
+    Mode,
+    OpenAccounts,
+    OpenSubAccounts,
+    RecordDeposits,
+    RecordTrades,
+    Tick,
+    Transfer,
+    Withdraw,
+)
+from seawall.protocol.digest import digest
+from seawall.protocol.events import (
+    AccountsOpened,
+    AnyEvent,
+    CallIssued,
+    CaseEnd,
+    LiquidationEnded,
+)
+from seawall.protocol.ids import INSURANCE
+from seawall.protocol.units import NS_PER_HOUR, NS_PER_MINUTE
+
+MAKER_COUNT = 4
+MAKER_USD, MAKER_XBT = 400_000_000 * 10**6, 60_000 * 10**8
+FUND_USD_PER_TRADER, FUND_XBT_PER_TRADER = 60 * 10**6, 10**6
+RISK_EVERY_MINUTES, RISK_LIFE_NS = 60, 3 * NS_PER_HOUR
+WITHDRAWALS_A_MINUTE = 2
+TOP_UP_SHARE = 0.35
+"""How many of those who are called bring the money."""
+COLUMN_ROWS = 1000
+
+
+class Stage(Protocol):
+    """A house to play before."""
+
+    async def submit(self, sender: str, *commands: AnyCommand) -> object:
+        """Return once the commands are durable, as one entry; what it returns `released` takes."""
+        ...
+
+    async def released(self, receipt: object) -> tuple[AnyEvent, ...]:
+        """Return the events of the entry once a majority certified them."""
+        ...
+
+
+class Roster(msgspec.Struct, frozen=True):
+    """The accounts of the run."""
+
+    traders: dict[int, Trader]
+    """account that holds the trader's position -> trader"""
+    cash: dict[int, int]
+    """the same account -> the one its owner pays in to: the parent of an isolated one"""
+    makers: list[int]
+
+
+class Script:
+    """Plays one scenario.
+
+    Parameters
+    ----------
+    book : where liquidation orders find their fills; `fills` is what it executed since
+    """
+
+    def __init__(self, stage: Stage, *, seed: int, accounts: int, bars: list[Bar]) -> None:
+        self.book = Book()
+        self.fills: list[Fill] = []
+        self.called: list[tuple[int, int]] = []
+        """(account, amount) of margin calls that nobody has answered yet"""
+        self.withdrawals_tried = 0
+        self.roster = Roster({}, {}, [])
+        self._stage = stage
+        self._bars = bars
+        self._population = make_population(seed, accounts, bars[0].close)
+        self._feeds = Feeds(seed, bars)
+        self._rng = random.Random(f"script:{seed}")
+        self._seed = seed
+        self._crowd = Crowd(seed, [], [])
+        self._numbers = {STREAM_DEPOSITS: 0, 1: 0}
+
+    async def open(self) -> None:
+        """List the contracts, open the accounts, bring the money in, and take the positions."""
+        first = self._bars[0]
+        await self._stage.submit(GOVERNOR, *contracts())
+        await self._publish_risk(first.close)
+        await self._open_accounts()
+        # Coin has a price before it moves: nobody may transfer what cannot be valued.
+        await self._prices_and_time(0, liar=None)
+        await self._fund()
+        await self._take_positions(first)
+        self._crowd = Crowd(
+            self._seed,
+            [(account, trader.instrument) for account, trader in self.roster.traders.items()],
+            self.roster.makers,
+        )
+
+    async def play(self, minute: int, *, liar: str | None = None, frozen: bool = False) -> None:
+        """Play one minute: prices, then time, then what people do about them."""
+        bar = self._bars[minute]
+        self.book.open_minute(bar)
+        if minute % RISK_EVERY_MINUTES == 0:
+            await self._publish_risk(bar.close)
+        await self._prices_and_time(minute, liar)
+        fills, self.fills = self._crowd.trade(bar) + self.fills, []
+        chores = [self._report_trades(fills), self._top_up()]
+        if minute % 10 == 0 or frozen:
+            chores.append(self._withdraw())
+        await asyncio.gather(*chores)
+
+    def hear(self, events: tuple[AnyEvent, ...]) -> None:
+        """Take note of released events: who is called, and who is out."""
+        for event in events:
+            if isinstance(event, CallIssued):
+                self.called.append((event.account_id, event.amount_minor))
+            elif isinstance(event, LiquidationEnded) and event.end != CaseEnd.RESTORED:
+                self._crowd.retire(event.account_id)
+
+    def execute(self, account: int, instrument: int, lots: int, limit: int) -> bool:
+        """Execute a liquidation order against a maker; the fill is reported in the next minute."""
+        found = self.book.fill(instrument, lots, limit)
+        if found is None:
+            return False
+        filled, price = found
+        maker = self._crowd.maker()
+        buyer, seller = (account, maker) if lots > 0 else (maker, account)
+        self.fills.append(Fill(buyer, seller, instrument, filled, price, lots > 0))
+        return True
+
+    # Opening ----------------------------------------------------------------------------------
+
+    async def _open_accounts(self) -> None:
+        opened: list[tuple[int, Trader]] = []
+        for desk in DESKS:
+            for mode in (Mode.CROSS, Mode.PORTFOLIO):
+                group = [t for t in self._population if t.desk == desk and t.mode == mode]
+                for start in range(0, len(group), COLUMN_ROWS):
+                    part = group[start : start + COLUMN_ROWS]
+                    ids = await self._opened(desk, OpenAccounts(len(part), mode))
+                    opened += zip(ids, part, strict=True)
+        makers = await self._opened(MAKERS, OpenAccounts(MAKER_COUNT, Mode.CROSS))
+        traders, cash = {}, {}
+        for desk in DESKS:
+            parents = [account for account, t in opened if t.desk == desk and t.isolated]
+            children: dict[int, int] = {}
+            for start in range(0, len(parents), COLUMN_ROWS):
+                part_ids = parents[start : start + COLUMN_ROWS]
+                ids = await self._opened(desk, OpenSubAccounts(pack_int64(part_ids)))
+                children |= zip(part_ids, ids, strict=True)
+            for account, trader in opened:
+                if trader.desk == desk:
+                    holder = children.get(account, account)
+                    traders[holder], cash[holder] = trader, account
+        self.roster = Roster(traders, cash, list(makers))
+
+    async def _opened(self, sender: str, command: AnyCommand) -> tuple[int, ...]:
+        events = await self._stage.released(await self._stage.submit(sender, command))
+        return next(unpack_int64(e.accounts) for e in events if isinstance(e, AccountsOpened))
+
+    async def _fund(self) -> None:
+        rows = [
+            (self.roster.cash[holder], trader.asset, trader.collateral_minor)
+            for holder, trader in self.roster.traders.items()
+        ]
+        count = len(rows)
+        rows += [(maker, USD, MAKER_USD) for maker in self.roster.makers]
+        rows += [(maker, XBT, MAKER_XBT) for maker in self.roster.makers]
+        rows += [(INSURANCE, USD, FUND_USD_PER_TRADER * count)]
+        rows += [(INSURANCE, XBT, FUND_XBT_PER_TRADER * count)]
+        await self._deposit(rows)
+        for holder, trader in self.roster.traders.items():
+            if trader.isolated:
+                amount = trader.collateral_minor
+                parent = self.roster.cash[holder]
+                await self._stage.submit(
+                    trader.desk, Transfer(parent, holder, trader.asset, amount)
+                )
+
+    async def _take_positions(self, bar: Bar) -> None:
+        fills = []
+        for place, (holder, trader) in enumerate(self.roster.traders.items()):
+            maker = self.roster.makers[place % MAKER_COUNT]
+            buyer, seller = (holder, maker) if trader.lots > 0 else (maker, holder)
+            lots = abs(trader.lots)
+            fills.append(Fill(buyer, seller, trader.instrument, lots, bar.close, trader.lots > 0))
+        for start in range(0, len(fills), COLUMN_ROWS):
+            await self._report_trades(fills[start : start + COLUMN_ROWS])
+
+    # A minute ---------------------------------------------------------------------------------
+
+    async def _prices_and_time(self, minute: int, liar: str | None) -> None:
+        told = self._feeds.observe(minute, liar)
+        await asyncio.gather(
+            *(self._stage.submit(source, prices) for source, prices in told.items())
+        )
+        at_ns = self._bars[minute].at_ns
+        ticks = await asyncio.gather(*(self._stage.submit(clock, Tick(at_ns)) for clock in CLOCKS))
+        # 2020 waits for the house: no minute begins before the last one's outcome is certified.
+        await asyncio.gather(*(self._stage.released(tick) for tick in ticks))
+
+    async def _publish_risk(self, price_ticks: int) -> None:
+        now = self._bars[0].at_ns if not self.roster.traders else self._now
+        proposal = risk_arrays(price_ticks, now + RISK_LIFE_NS)
+        told = digest(encode_any(proposal), person=b"seawall/risk")
+        await self._stage.submit(RISK, proposal)
+        await self._stage.submit(ATTESTOR, AttestRisk(proposal.unit_id, told))
+
+    @property
+    def _now(self) -> int:
+        bar = self.book.bar
+        assert bar is not None
+        return bar.at_ns
+
+    async def _report_trades(self, fills: list[Fill]) -> None:
+        if fills:
+            number = self._next_number(1)
+            await self._report(record_trades(number, fills))
+
+    async def _deposit(self, rows: list[tuple[int, int, int]]) -> None:
+        for start in range(0, len(rows), COLUMN_ROWS):
+            part = rows[start : start + COLUMN_ROWS]
+            await self._report(
+                RecordDeposits(
+                    STREAM_DEPOSITS,
+                    self._next_number(STREAM_DEPOSITS),
+                    pack_int64([account for account, _, _ in part]),
+                    pack_int32([asset for _, asset, _ in part]),
+                    pack_int64([amount for _, _, amount in part]),
+                )
+            )
+
+    async def _report(self, report: RecordTrades | RecordDeposits) -> None:
+        """Tell a report through both reporters: the second vouches by digest."""
+        told = digest(encode_any(report), person=b"seawall/report")
+        await asyncio.gather(
+            self._stage.submit(REPORTERS[0], report),
+            self._stage.submit(REPORTERS[1], ConfirmReport(report.stream, report.number, told)),
+        )
+
+    def _next_number(self, stream: int) -> int:
+        self._numbers[stream] += 1
+        return self._numbers[stream]
+
+    async def _top_up(self) -> None:
+        """Some of those who were called bring what is missing, in dollars."""
+        called, self.called = self.called, []
+        rows = [
+            (account, USD, amount + amount // 10)
+            for account, amount in called
+            if self._rng.random() < TOP_UP_SHARE and account in self.roster.traders
+        ]
+        if rows:
+            await self._deposit(rows)
+
+    async def _withdraw(self) -> None:
+        """A few traders ask for a twentieth of what they brought."""
+        whole = [account for account, t in self.roster.traders.items() if not t.isolated]
+        for account in self._rng.sample(whole, WITHDRAWALS_A_MINUTE):
+            trader = self.roster.traders[account]
+            self.withdrawals_tried += 1
+            amount = trader.collateral_minor // 20
+            await self._stage.submit(trader.desk, Withdraw(account, trader.asset, amount, 1))
+
+
+assert RISK_EVERY_MINUTES * NS_PER_MINUTE < RISK_LIFE_NS
+assert {LINEAR, INVERSE} == {1, 2}
