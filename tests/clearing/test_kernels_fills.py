@@ -279,3 +279,45 @@ def test_calls_leave_arrays_as_owned_as_before() -> None:
         book.touched_count[0] = 0
         kernel.post_fills(fills, book, seq, FEE_ROW, results)
     assert [sys.getrefcount(array) for array in arrays] == before
+
+
+def test_bounds_belong_to_what_is_allowed() -> None:
+    """The very bound posts and one beyond it is refused, for prices, lots and positions."""
+    book = new_book()
+    buyer, seller = (int(book.accounts[row, layout.ID]) for row in (9, 10))
+    cases = [
+        (1, 10, 0),
+        (1, 9, Reject.PRICE_RANGE),
+        (1, 90_000, 0),
+        (1, 90_001, Reject.PRICE_RANGE),
+        (5_001, 20_000, Reject.LOTS_RANGE),
+        (4_999, 20_000, Reject.LOTS_LIMIT),
+        (4_998, 20_000, 0),
+        (1, 20_000, Reject.LOTS_LIMIT),
+    ]
+    fills = [twins.Fill(buyer, seller, 5, lots, price, 0) for lots, price, _ in cases]
+    results = post_both(book, fills, 1)
+    assert [result[0] for result in results] == [code for _, _, code in cases]
+    # At their limits both may still trade all of it back, and as much again the other way.
+    back = [twins.Fill(seller, buyer, 5, 5_000, 20_000, 0)] * 3
+    codes = [result[0] for result in post_both(new_touched(book), back, 2)]
+    assert codes == [0, 0, Reject.LOTS_LIMIT]
+
+
+def new_touched(book: Book) -> Book:
+    """Return the book with an empty list of touched rows, as every entry finds it."""
+    book.touched_count[0] = 0
+    return book
+
+
+def test_one_free_extension_is_not_given_to_both_sides() -> None:
+    """A fill that needs two rows of a pool of one is refused; one that needs one is not."""
+    book = new_book()
+    book.extensions[:, layout.NEXT] = 0
+    one, other, third = (int(book.accounts[row, layout.ID]) for row in (9, 10, 11))
+    fills = [twins.Fill(one, other, instrument, 5, 20_000, 0) for instrument in range(1, 18)]
+    fills.append(twins.Fill(third, other, 17, 5, 20_000, 0))
+    codes = [result[0] for result in post_both(book, fills, 1)]
+    assert codes == [0] * 16 + [Reject.POSITIONS_FULL, 0]
+    assert book.meta[layout.EXTENSION_FREE] == 0
+    assert book.accounts[10, layout.EXTENSION] == 1
