@@ -57,11 +57,13 @@ class Settings(msgspec.Struct, frozen=True):
     """How a replica behaves towards others; what it computes depends on none of this.
 
     `anchor` is the roster to trust from the start; without it entry 1 of the log is believed.
-    `log_id`, if given, is the only log that is followed.
+    `log_id`, if given, is the only log that is followed. After `stall_s` without an entry that
+    the log says it has, reading begins anew.
     """
 
     vote_interval_s: float = 0.005
     status_interval_s: float = 1.0
+    stall_s: float = 5.0
     entries_held_max: int = LINKS_MAX
     outcome_bytes_held_max: int = OUTCOME_BYTES_HELD_MAX
     archive: str = ""

@@ -91,6 +91,7 @@ class Replica:
         self._to_settle = False
         self._head_seq = 0
         self._loud_seq = 1
+        self._stalled = False
         self._read_faults = 0
         self._votes_sent = 0
         self._pending = asyncio.Event()
@@ -147,11 +148,13 @@ class Replica:
     async def _follow(self) -> None:
         await self._begin()
         while self.standing.phase is not Phase.OUT:
-            await race(self._read(), self._doubt.wait())
-            if not self._doubt.is_set():
+            self._stalled = False
+            await race(self._read(), self._doubt.wait(), self._watch_progress())
+            if self._doubt.is_set():
+                self._doubt.clear()
+                await self._regain()
+            elif not self._stalled:
                 return
-            self._doubt.clear()
-            await self._regain()
         # Out for good: still there to be asked how it is.
         await asyncio.Event().wait()
 
@@ -165,6 +168,18 @@ class Replica:
                 await self._doors.bus.publish(f"outcome.{self.name}", encode(message))
             # Neither the log nor the bus need have waited: let the others run.
             await asyncio.sleep(0)
+
+    async def _watch_progress(self) -> None:
+        """Return when the log has more than it gives: the serving node is ill in silence."""
+        seq_before = self._history.seq
+        waited_s = 0.0
+        while waited_s < self._settings.stall_s:
+            await self._doors.clock.sleep(self._settings.status_interval_s)
+            waited_s += self._settings.status_interval_s
+            if self._history.seq != seq_before or self._head_seq <= seq_before:
+                seq_before, waited_s = self._history.seq, 0.0
+        self._stalled = True
+        self._on_read_fault(ReadFault(seq=seq_before + 1, reason="stalled", attempt=1))
 
     def _on_read_fault(self, fault: ReadFault) -> None:
         self._read_faults += 1
