@@ -107,10 +107,11 @@ def _tell(
     version.reporters.append(sender_id)
     version.command = version.command or command
     state.tables.streams.setdefault(key[0], 0)
-    out.event(ReportPending(*key, len(version.reporters)))
     if len(versions) > 1:
         out.event(ReportsDisagree(*key, sender_id))
     _book_ready(state, key[0], out)
+    if key in state.tables.reports:
+        out.event(ReportPending(*key, len(version.reporters)))
     return None
 
 
