@@ -67,7 +67,7 @@ from seawall.protocol.codes import Reject
 from seawall.protocol.commands import AssetTerms, InstrumentTerms, Kind, ListInstrument, Style, Tier
 from seawall.protocol.events import Grade, InstrumentListed
 from seawall.protocol.genesis import Limits
-from seawall.protocol.units import AMOUNT_MAX, NS_PER_HOUR, PPB, mul_div_floor
+from seawall.protocol.units import AMOUNT_MAX, PPB, mul_div_floor
 
 PRICE_TICKS_MAX = 1 << 40
 """Largest published price (MARK-01), and so the largest index."""
@@ -76,8 +76,7 @@ VALUE_SCALES = tuple(10**digits for digits in range(10))
 DECIMALS_MAX = 18
 FEE_MAX_PPB = PPB // 10
 FACTOR_MAX_PPB = 1000 * PPB
-WINDOW_MAX_NS = 7 * 24 * NS_PER_HOUR
-INTERVAL_MAX_NS = 31 * 24 * NS_PER_HOUR
+NAME_LENGTH_MAX = 64
 
 PERPETUALS = (Kind.LINEAR_PERPETUAL, Kind.INVERSE_PERPETUAL)
 INVERSES = (Kind.INVERSE_PERPETUAL, Kind.INVERSE_FUTURE)
@@ -94,12 +93,12 @@ RANGES: dict[str, tuple[int, int]] = {
     "initial_factor_ppb": (PPB, FACTOR_MAX_PPB),
     "basis_max_ppb": (0, PPB),
     "basis_weight_ppb": (0, PPB),
-    "funding_interval_ns": (0, INTERVAL_MAX_NS),
+    "funding_interval_ns": (0, AMOUNT_MAX),
     "funding_max_ppb": (0, PPB),
     "funding_interest_ppb": (-PPB, PPB),
     "expiry_ns": (0, AMOUNT_MAX),
-    "settlement_window_ns": (0, WINDOW_MAX_NS),
-    "strike_ticks": (0, PRICE_TICKS_MAX),
+    "settlement_window_ns": (0, AMOUNT_MAX),
+    "strike_ticks": (0, AMOUNT_MAX),
     "short_rate_ppb": (0, PPB),
     "short_floor_ppb": (0, PPB),
     "order_band_ppb": (0, PPB),
@@ -286,6 +285,8 @@ def check_terms(state: State, terms: InstrumentTerms) -> Refusal | None:
         return Reject.TERMS_RANGE, field
     if not 0 <= terms.risk_unit < state.limits.units_max:
         return Reject.TERMS_RANGE, "risk_unit"
+    if len(terms.name) > NAME_LENGTH_MAX:
+        return Reject.TERMS_RANGE, "name"
     if not terms.name or terms.name in state.tables.instrument_names:
         return Reject.NAME_TAKEN, "name"
     return None
@@ -319,7 +320,7 @@ def _wrong_tier(tiers: tuple[Tier, ...]) -> str:
     for lower, upper in pairwise(tiers):
         if upper.floor_minor <= lower.floor_minor or upper.rate_ppb < lower.rate_ppb:
             return "tiers"
-    return "" if tiers[-1].floor_minor <= AMOUNT_MAX else "tiers"
+    return ""
 
 
 def _wrong_life(terms: InstrumentTerms, *, now_ns: int) -> str:
@@ -337,9 +338,7 @@ def _wrong_option(terms: InstrumentTerms) -> str:
         return "style" if terms.style == Style.PREMIUM else ""
     if not terms.strike_ticks:
         return "strike_ticks"
-    if not terms.short_floor_ppb:
-        return "short_floor_ppb"
-    return "" if terms.short_floor_ppb <= terms.short_rate_ppb else "short_rate_ppb"
+    return "" if terms.short_floor_ppb else "short_floor_ppb"
 
 
 def _write(state: State, instrument: int, terms: InstrumentTerms) -> None:

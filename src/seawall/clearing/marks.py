@@ -244,11 +244,7 @@ def _move_marks(state: State, out: Out) -> None:
 def _move_mark(state: State, instrument: int) -> bool:
     """Mark one instrument unless its grade forbids; tell whether mark or grade changed."""
     line, feed = state.instrument, state.instrument[instrument, INDEX_FEED]
-    before = (
-        line[instrument, MARK_TICKS],
-        line[instrument, MARK_VALUE],
-        line[instrument, MARK_GRADE],
-    )
+    before = (line[instrument, MARK_TICKS], line[instrument, MARK_GRADE])
     index, grade = state.feed[feed, INDEX], state.feed[feed, FEED_GRADE]
     is_option = line[instrument, KIND] == Kind.OPTION
     if is_option:
@@ -272,8 +268,7 @@ def _move_mark(state: State, instrument: int) -> bool:
     line[instrument, MARK_GRADE] = grade
     if line[instrument, MARK_TICKS] != before[0]:
         touch_instrument(state, instrument)
-    after = (line[instrument, MARK_TICKS], line[instrument, MARK_VALUE], grade)
-    return before != after
+    return before != (line[instrument, MARK_TICKS], grade)
 
 
 def _grade_option(state: State, instrument: int) -> int:

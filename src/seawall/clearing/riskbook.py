@@ -67,13 +67,14 @@ def apply_attest_risk(
 
     Rejects
     -------
-    SENDERS_SAME, RISK_UNKNOWN, RISK_EXPIRED.
+    RISK_UNKNOWN, SENDERS_SAME, RISK_EXPIRED.
     """
     proposal = state.tables.proposals.get(command.unit_id)
-    if proposal and proposal.proposer == sender_id:
-        return Reject.SENDERS_SAME, "sender"
+    # Who proposed it matters only of arrays that are known.
     if not proposal or risk_digest(proposal.command) != command.report_digest:
         return Reject.RISK_UNKNOWN, "report_digest"
+    if proposal.proposer == sender_id:
+        return Reject.SENDERS_SAME, "sender"
     if proposal.command.expires_at_ns <= state.scalar[AT_NS]:
         return Reject.RISK_EXPIRED, "report_digest"
     _activate(state, proposal.command)
