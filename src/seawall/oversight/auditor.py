@@ -115,7 +115,7 @@ class Auditor:
         record = self._open_record(seq, outcome)
         record.claim("LEDG-01", "outcome: seq", seq, record.told.seq)
         if self.house is not None:
-            self.house.books.start_entry()
+            self.house.books.start_entry(seq)
         self._apply_payload(record, payload)
         compare_events(record)
         if self.house is not None:

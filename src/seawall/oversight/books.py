@@ -29,6 +29,8 @@ class Case:
     """An account being liquidated."""
 
     deadline_ns: int
+    overdue: bool
+    """Opened for a margin call unmet, not for a breach of maintenance."""
 
 
 @dataclass(slots=True)
@@ -47,10 +49,15 @@ class Account:
     maintenance: int = 0
     initial: int = 0
     evaluated_seq: int = 0
-    moved: bool = False
-    """Balances or holdings changed since the last evaluation."""
+    moved_seq: int = 0
+    """Entry that last changed balances, holdings or mode."""
     call_deadline_ns: int = 0
     case: Case | None = None
+
+    @property
+    def moved(self) -> bool:
+        """Tell whether it changed since its last evaluation, or in the very same entry."""
+        return self.moved_seq >= self.evaluated_seq
 
     def is_empty(self) -> bool:
         """Tell whether nothing is left on the account."""
@@ -159,6 +166,7 @@ class Books:
     """Accounts and contracts with their running sums."""
 
     def __init__(self, asset_count: int) -> None:
+        self.seq = 0
         self.accounts: dict[int, Account] = {}
         self.contracts: dict[int, Contract] = {}
         self.asset_sums: list[int] = [0] * asset_count
@@ -166,14 +174,15 @@ class Books:
         self.touched: dict[int, Account] = {}
         self.moved_contracts: dict[int, Contract] = {}
 
-    def start_entry(self) -> None:
+    def start_entry(self, seq: int) -> None:
         """Forget what earlier entries touched."""
+        self.seq = seq
         self.touched = {}
         self.moved_contracts = {}
 
     def touch(self, account: Account) -> None:
         """Mark an account changed by this entry and due for evaluation."""
-        account.moved = True
+        account.moved_seq = self.seq
         self.touched[account.id] = account
 
     def credit(self, account: Account, asset: int, amount: int) -> None:

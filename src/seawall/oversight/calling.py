@@ -24,7 +24,7 @@ def step_calls(context: Context, valuation: Valuation) -> dict[int, Distress]:
     for account in house.books.accounts.values():
         if not house.is_client(account):
             continue
-        if not (account.holdings or account.moved or account.state != AccountState.HEALTHY):
+        if not _is_due(account):
             continue
         frozen = _evaluate(context, valuation, account) or house.account_halted(account)
         if account.case is None:
@@ -35,16 +35,26 @@ def step_calls(context: Context, valuation: Valuation) -> dict[int, Distress]:
     return distressed
 
 
+def _is_due(account: Account) -> bool:
+    """Tell whether prices or the account itself may have changed what it is worth."""
+    return bool(
+        account.holdings
+        or account.moved
+        or account.state != AccountState.HEALTHY
+        or any(account.balances[1:])
+    )
+
+
 def _evaluate(context: Context, valuation: Valuation, account: Account) -> bool:
     """Store equity and requirement; return whether the account is doubtful."""
     is_current = not (account.moved or context.house.prices_moved)
     account.evaluated_seq = context.record.seq
+    context.house.books.touched[account.id] = account
     if is_current:
         return valuation.is_doubtful(account)
     worth = valuation.evaluate(account)
     account.equity = worth.equity
     account.maintenance, account.initial = worth.maintenance, worth.initial
-    account.moved = False
     return worth.doubtful
 
 
@@ -64,9 +74,9 @@ def _classify(context: Context, account: Account, *, frozen: bool) -> Distress |
         return Distress(account, overdue=False)
     was_called = account.state == AccountState.CALLED
     state = resting_state(house, account)
-    if state == AccountState.CALLED and was_called and not frozen:
-        if house.now_ns > account.call_deadline_ns:
-            return Distress(account, overdue=True)
+    is_late = house.now_ns > account.call_deadline_ns and not frozen
+    if state == AccountState.CALLED and was_called and is_late:
+        return Distress(account, overdue=True)
     move_state(context, account, state)
     return None
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 from seawall.oversight.books import Account, Case, Contract, ceil_div
 from seawall.oversight.calling import Distress, move_state, note_overdue, resting_state
 from seawall.oversight.house import Context
+from seawall.oversight.orders import restored_at, withdraw_orders
 from seawall.oversight.requirement import Valuation, convert
 from seawall.protocol.codec import unpack_int32, unpack_int64
 from seawall.protocol.events import (
@@ -60,6 +61,8 @@ class Liquidation:
             if each.case is not None
         }
         self.ending = self._new_ending()
+        self.sharers: dict[int, bool] = {}
+        """Accounts that bore part of a loss in this step."""
 
     def _new_ending(self) -> Ending:
         fund = self.house.house_account(INSURANCE)
@@ -96,7 +99,7 @@ class Liquidation:
             "LIQD-01", f"{subject} maintenance", account.maintenance, event.maintenance_minor
         )
         limit_ns = self.house.parameters["liquidation_deadline_ns"]
-        account.case = Case(self.house.now_ns + limit_ns)
+        account.case = Case(self.house.now_ns + limit_ns, event.overdue)
         self.raw[account.id] = self.valuation.equity(account, haircut=False)
         move_state(self.context, account, AccountState.LIQUIDATING)
 
@@ -131,9 +134,22 @@ class Liquidation:
                     self.ending = self._new_ending()
                 case _:
                     pass
+        self._evaluate_moved()
         left = self.ending
         if left.shortfall or left.taken or left.lots or left.given:
             self.record.find("LIQD-05", "decisions of a case", "its end", "no end")
+
+    def _evaluate_moved(self) -> None:
+        """Evaluate again whom the decisions moved; their states wait for the next step."""
+        for account in self.house.books.touched.values():
+            if account.moved and self.house.is_client(account):
+                self._store(account)
+
+    def _store(self, account: Account) -> None:
+        worth = self.valuation.evaluate(account)
+        account.equity, account.maintenance = worth.equity, worth.maintenance
+        account.initial = worth.initial
+        account.evaluated_seq = self.record.seq
 
     def _transfer(self, event: PositionTransferred) -> None:
         """Post lots that moved at the mark: both sides realise as in a fill without fee."""
@@ -195,6 +211,8 @@ class Liquidation:
             self.house.books.credit(account, asset, amount)
             key = (event.why, number, asset)
             self.ending.given[key] = self.ending.given.get(key, 0) + amount
+            if event.why == Why.SOCIALISED_LOSS and amount < 0:
+                self.sharers[number] = True
 
     def _end(self, event: LiquidationEnded) -> None:
         """Check that a case may end as it did, and close it."""
@@ -202,6 +220,7 @@ class Liquidation:
         if account is None or account.case is None:
             self.record.find("LIQD-02", f"account {event.account_id}: case", "none", "ended")
             return
+        withdraw_orders(self.context, account)
         if event.end == CaseEnd.RESTORED:
             self._check_restored(account)
             account.case = None
@@ -217,15 +236,11 @@ class Liquidation:
         self._check_deleveraging(account)
         self._check_sharing()
         account.case = None
-        worth = self.valuation.evaluate(account)
-        account.equity, account.maintenance = worth.equity, worth.maintenance
-        account.initial = worth.initial
-        account.evaluated_seq = self.record.seq
+        self._store(account)
         move_state(self.context, account, AccountState.HEALTHY)
 
     def _check_restored(self, account: Account) -> None:
-        restore_ppb = self.house.parameters["restore_ppb"]
-        enough = max(0, ceil_div(account.maintenance * restore_ppb, PPB))
+        enough = restored_at(self.house, account)
         self.record.require(
             "LIQD-02",
             f"account {account.id}: restored at {enough}",
@@ -251,9 +266,28 @@ class Liquidation:
         bearable = min(-raw, max(0, self.ending.fund_raw - floor))
         parts = (event.fund_paid_minor, event.deleveraged_minor, event.socialised_minor)
         self.record.require("LIQD-05", f"{subject}: no negative part", min(parts) >= 0, parts)
-        # The fund bears more only where nobody is left to share the rest.
-        agrees = parts[0] == bearable or (parts[0] > bearable and parts[2] == 0)
-        self.record.require("LIQD-05", f"{subject}: fund pays {bearable}", agrees, parts[0])
+        self.record.require(
+            "LIQD-05", f"{subject}: fund pays {bearable}", parts[0] >= bearable, parts[0]
+        )
+        # What cannot be divided in coins is left to the fund too: less than one unit of each.
+        dust = sum(1 + ceil_div(each.price, each.unit) for each in self.house.assets)
+        if parts[0] > bearable + dust:
+            sharers = [
+                each.id
+                for each in self.house.books.accounts.values()
+                if each.id not in self.sharers and self._shares(each, dust)
+            ]
+            self.record.require(
+                "TEAR-02", f"{subject}: nobody left to share {parts[0]}", not sharers, sharers
+            )
+
+    def _shares(self, account: Account, dust: int) -> bool:
+        """Tell whether an account could bear a part of a loss of more than dust (TEAR-02)."""
+        if not self.house.is_client(account) or account.case is not None:
+            return False
+        if max(account.balances) <= 0 or self.valuation.is_doubtful(account):
+            return False
+        return self.valuation.equity(account) > self.valuation.requirement(account)[1] + dust
 
     def _check_deleveraging(self, account: Account) -> None:
         """No winner gives up more than it made on the lots it gave up (TEAR-01)."""

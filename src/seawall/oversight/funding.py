@@ -110,4 +110,6 @@ def _settle(context: Context, contract: Contract, final_ticks: int) -> None:
         after, gain = fill_side(held, -held.lots, value, contract.is_premium)
         books.settle_side(account, contract, after, gain)
     contract.status = STATUS_SETTLED
+    contract.value = value
+    contract.ticks = value // contract.terms.value_per_tick if contract.is_option else final_ticks
     context.record.say(InstrumentSettled(contract.id, final_ticks))

@@ -120,7 +120,7 @@ def judge_key(context: Context, command: RotateKey) -> int:
     """Return the verdict on a new key: by the sender itself or by governance."""
     by_itself = command.sender_id == context.sender.id
     if command.sender_id not in context.house.senders:
-        return Reject.SENDER_UNKNOWN
+        return REFUSED
     if not by_itself and not context.sender.roles & Role.GOVERN:
         return Reject.ROLE_MISSING
     return ACCEPTED if len(command.public_key) in (0, KEY_BYTES) else REFUSED

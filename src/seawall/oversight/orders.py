@@ -1,9 +1,10 @@
 """Orders that the house sends for accounts in liquidation and for its fund (LIQD-03, WTRF-01)."""
 
 from seawall.oversight.books import Account, Contract, ceil_div
-from seawall.oversight.house import Context
+from seawall.oversight.house import Context, House
 from seawall.oversight.requirement import Valuation
-from seawall.protocol.effects import PlaceOrder
+from seawall.protocol.effects import AnyEffect, PlaceOrder, RaiseAlarm
+from seawall.protocol.events import EffectExpired
 from seawall.protocol.ids import INSURANCE
 from seawall.protocol.units import PPB
 
@@ -16,6 +17,8 @@ def check_orders(context: Context, valuation: Valuation) -> None:
     for index, effect in record.effects():
         if index < record.orders_checked:
             continue
+        if isinstance(effect, RaiseAlarm):
+            house.outbox[record.seq, index] = effect
         if isinstance(effect, PlaceOrder):
             if effect.expires_at_ns != expires_ns:
                 break
@@ -41,6 +44,25 @@ def pending_orders(context: Context) -> set[tuple[int, int]]:
         for each in context.house.outbox.values()
         if isinstance(each, PlaceOrder)
     }
+
+
+def restored_at(house: House, account: Account) -> int:
+    """Return the equity that ends a case: past maintenance, or for an unmet call all of initial."""
+    enough = max(0, ceil_div(account.maintenance * house.parameters["restore_ppb"], PPB))
+    is_call = account.case is not None and account.case.overdue
+    return max(enough, account.initial) if is_call else enough
+
+
+def withdraw_orders(context: Context, account: Account) -> None:
+    """Take the orders of a case that ended out of the outbox: they may not be executed now."""
+    outbox = context.house.outbox
+    for key in [key for key, each in outbox.items() if _is_order_of(each, account)]:
+        del outbox[key]
+        context.record.say(EffectExpired(*key))
+
+
+def _is_order_of(effect: AnyEffect, account: Account) -> bool:
+    return isinstance(effect, PlaceOrder) and effect.account_id == account.id
 
 
 def _check_order(context: Context, valuation: Valuation, order: PlaceOrder) -> None:
@@ -93,18 +115,18 @@ def limit_ticks(contract: Contract, *, sells: bool) -> int:
     return max(terms.price_min, min(terms.price_max, limit))
 
 
-def check_idle(context: Context, valuation: Valuation) -> None:
-    """No case may wait without a reason while the step's budget lasts (LIQD-02)."""
+def check_idle(context: Context, valuation: Valuation, cases_count: int) -> None:
+    """No case may wait without a reason, if the step's budget sufficed for all (LIQD-02)."""
     house, record = context.house, context.record
-    cases = [each for each in house.books.accounts.values() if each.case is not None]
-    if len(cases) > house.parameters["orders_per_tick_max"]:
+    if cases_count > house.parameters["orders_per_tick_max"]:
         return
+    cases = [each for each in house.books.accounts.values() if each.case is not None]
     busy = {account for account, _ in pending_orders(context)}
     for account in cases:
         if house.is_doubtful(account) or house.account_halted(account) or account.case is None:
             continue
         subject = f"account {account.id}: case"
-        enough = max(0, ceil_div(account.maintenance * house.parameters["restore_ppb"], PPB))
+        enough = restored_at(house, account)
         record.require("LIQD-02", f"{subject} goes on", account.equity < enough, "restored")
         raw = valuation.equity(account, haircut=False)
         lost = raw <= 0 or house.now_ns >= account.case.deadline_ns or not account.holdings

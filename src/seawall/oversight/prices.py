@@ -177,8 +177,10 @@ def _move_mark(house: House, contract: Contract) -> bool:
         _set_mark(house, contract, index)
     after = (contract.ticks, contract.grade)
     house.prices_moved |= after != before or contract.is_option
-    if contract.grade == Grade.FRESH:
-        contract.underlying = index.index * contract.terms.value_per_tick * contract.is_option
+    if contract.is_option and index.grade == Grade.FRESH:
+        # The underlying moves even while the option's own value is missing: what a short option
+        # must be covered by, and what its fee is a share of, would otherwise stand still.
+        contract.underlying = index.index * contract.terms.value_per_tick
     return after != before
 
 

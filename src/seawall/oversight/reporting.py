@@ -25,8 +25,10 @@ def judge_report(context: Context, command: RecordTrades | RecordDeposits | Conf
         shape, told = _shape_fault(house, command), report_digest(command)
     if shape:
         return shape
-    if not 0 <= command.stream < house.limits.streams_max:
-        return REFUSED
+    if not 1 <= command.stream < house.limits.streams_max:
+        # Whether streams count from 0 or up to the limit itself is not ruled.
+        edge = command.stream in (0, house.limits.streams_max)
+        return SILENT if edge else REFUSED
     last = house.booked.get(command.stream, 0)
     if command.number <= last:
         return Reject.REPORT_OLD

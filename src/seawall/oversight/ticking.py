@@ -53,7 +53,7 @@ def run_step(context: Context) -> None:
     liquidation.open_cases(distressed, events)
     liquidation.apply(events)
     check_orders(context, valuation)
-    check_idle(context, valuation)
+    check_idle(context, valuation, len(liquidation.raw))
     _sweep_residuals(context)
 
 
