@@ -9,7 +9,7 @@ import numpy as np
 
 from seawall.clearing.holders import holders
 from seawall.clearing.instruments import is_perpetual, live_instruments
-from seawall.clearing.kernels.funding import PAID, RECEIVED, compute_payments
+from seawall.clearing.kernels.funding import PAID, RECEIVED, compute_payments, credit
 from seawall.clearing.layout import (
     ASSET,
     AT_NS,
@@ -27,14 +27,15 @@ from seawall.clearing.layout import (
     MARK_GRADE,
     MARK_NOTIONAL,
     PRICE_FEED,
+    SEQ,
     VALUE_SCALE,
 )
-from seawall.clearing.ledger import touch
 from seawall.clearing.outcome import Out
 from seawall.clearing.state import Int32, Int64, State
+from seawall.clearing.trades import book_of
 from seawall.protocol.events import FundingPaid, Grade
 from seawall.protocol.ids import ROUNDING, account_row
-from seawall.protocol.units import AMOUNT_MAX, NS_PER_MINUTE, PPB, mul_div_floor
+from seawall.protocol.units import NS_PER_MINUTE, PPB, mul_div_floor
 
 SAMPLE_EVERY_NS = NS_PER_MINUTE
 ROUNDING_ROW = account_row(ROUNDING)
@@ -130,11 +131,5 @@ def _pay(state: State, instrument: int, rate_ppb: int) -> tuple[int, int]:
 
 def _credit(state: State, asset: int, rows: Int32, cash: Int64) -> None:
     """Add amounts to the balances of distinct rows."""
-    moved = cash != 0
-    rows, cash = rows[moved], cash[moved]
-    # Two amounts never leave int64 when added, so the sum can be looked at afterwards.
-    balances = state.accounts[rows, BALANCE + asset] + cash
-    assert bool((np.abs(balances) <= AMOUNT_MAX).all())
-    state.accounts[rows, BALANCE + asset] = balances
-    for row in rows.tolist():
-        touch(state, row)
+    fits = credit(book_of(state), BALANCE + asset, rows, cash, state.scalar[SEQ])
+    assert fits

@@ -5,9 +5,10 @@ Plain twin of the payments: `funding.compute_payment`.
 
 from seawall.clearing.kernels.columns import Column, Column32
 from seawall.clearing.kernels.compiler import kernel
-from seawall.clearing.kernels.positions import Book, locate
+from seawall.clearing.kernels.positions import Book, locate, touch
 from seawall.clearing.kernels.wide import add_checked, mul_checked, mul_div_floor
 from seawall.clearing.layout import POSITION_COUNT
+from seawall.protocol.units import AMOUNT_MAX
 
 PAID, RECEIVED = 0, 1
 """Cells of `totals`."""
@@ -61,4 +62,26 @@ def compute_payments(
             return False
     totals[PAID] = paid
     totals[RECEIVED] = received
+    return True
+
+
+@kernel
+def credit(book: Book, word: int, rows: Column32, cash: Column, seq: int) -> bool:
+    """Add amounts to one balance of distinct rows and mark them touched; tell whether all fits.
+
+    Parameters
+    ----------
+    word : of the balance in an account row
+    cash : minor units, each within AMOUNT_MAX, so that a sum with a balance fits int64
+
+    Nothing is written unless all of it fits.
+    """
+    for place in range(rows.shape[0]):
+        moved = book.accounts[rows[place], word] + cash[place]
+        if moved < -AMOUNT_MAX or moved > AMOUNT_MAX:
+            return False
+    for place in range(rows.shape[0]):
+        if cash[place] != 0:
+            book.accounts[rows[place], word] += cash[place]
+            touch(book, rows[place], seq)
     return True
