@@ -12,18 +12,21 @@ from hypothesis import strategies as st
 from seawall.clearing.funding import compute_payment
 from seawall.clearing.holders import holders
 from seawall.clearing.invariants import check_full
-from seawall.clearing.kernels.funding import PAID, RECEIVED, compute_payments
+from seawall.clearing.kernels.funding import PAID, RECEIVED, compute_payments, credit
 from seawall.clearing.layout import (
     AT_NS,
+    BALANCE,
     FUNDING_NEXT,
     FUNDING_SAMPLES,
     FUNDING_SUM_PPB,
     MARK_GRADE,
     MARK_NOTIONAL,
+    SEQ,
 )
 from seawall.clearing.outcome import Out
 from seawall.clearing.positions import position, post_side
 from seawall.clearing.state import State
+from seawall.clearing.trades import book_of
 from seawall.protocol.events import FundingPaid, Grade
 from seawall.protocol.genesis import Parameters
 from seawall.protocol.ids import INSURANCE, account_row
@@ -37,6 +40,8 @@ from tests.clearing.builders import (
     USD,
     XBT,
     balances,
+    deposit,
+    enter,
     house,
     inverse,
     linear,
@@ -281,3 +286,17 @@ def test_only_perpetuals_pay() -> None:
     before = balances(state, USD)
     assert [event.instrument_id for event in end_period(state)] == [LINEAR, INVERSE]
     assert balances(state, USD) == before
+
+
+def test_payments_beyond_a_balances_bound_write_nothing() -> None:
+    state = house(2)
+    deposit(state, FIRST + 1, XBT, AMOUNT_MAX)
+    before = state.accounts.copy()
+    rows = np.array([FIRST, FIRST + 1], np.int32)
+    enter(state)
+    word = BALANCE + XBT
+    assert not credit(book_of(state), word, rows, np.array([5, 1]), state.scalar[SEQ])
+    assert (state.accounts == before).all()
+    assert credit(book_of(state), word, rows, np.array([5, -1]), state.scalar[SEQ])
+    assert balances(state, XBT)[FIRST] == 5
+    assert balances(state, XBT)[FIRST + 1] == AMOUNT_MAX - 1
