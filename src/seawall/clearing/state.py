@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from seawall.clearing.kernels.columns import zeros_aligned
 from seawall.clearing.layout import (
     ACCOUNT_WIDTH,
     ASSET_WIDTH,
@@ -141,11 +142,11 @@ class State:
     def __init__(self, limits: Limits, tables: Tables) -> None:
         self.limits = limits
         self.tables = tables
-        self.accounts: Int64 = np.zeros((limits.accounts_max, ACCOUNT_WIDTH), np.int64)
+        self.accounts: Int64 = zeros_aligned(limits.accounts_max, ACCOUNT_WIDTH)
         self.accounts32: Int32 = self.accounts.view(np.int32)
-        self.extensions: Int64 = np.zeros((limits.extensions_max, EXTENSION_WIDTH), np.int64)
+        self.extensions: Int64 = zeros_aligned(limits.extensions_max, EXTENSION_WIDTH)
         self.extensions32: Int32 = self.extensions.view(np.int32)
-        self.instruments: Int64 = np.zeros((limits.instruments_max, INSTRUMENT_WIDTH), np.int64)
+        self.instruments: Int64 = zeros_aligned(limits.instruments_max, INSTRUMENT_WIDTH)
         self.tiers: Int64 = np.zeros((limits.instruments_max, TIERS_MAX, TIER_WIDTH), np.int64)
         self.assets: Int64 = np.zeros((ASSETS_MAX, ASSET_WIDTH), np.int64)
         self.feeds: Int64 = np.zeros((limits.feeds_max, FEED_WIDTH), np.int64)
