@@ -38,8 +38,9 @@ def cut(state: State, out: Out, *, evaluated: bool) -> None:
     """
     rows = np.sort(state.touched[: state.touched_count[0]])
     if evaluated:
-        swept = np.flatnonzero(state.used("accounts")[:, EVALUATED] == state.scalar[SEQ])
-        rows = np.union1d(rows, swept).astype(np.int32)
+        marked = state.used("accounts")[:, EVALUATED] == state.scalar[SEQ]
+        marked[rows] = True
+        rows = np.flatnonzero(marked).astype(np.int32)
     touched = len(rows)
     if touched:
         rows = _sample(rows, state.parameter("audit_lines_max"), state.scalar[SEQ])
