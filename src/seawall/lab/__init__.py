@@ -1,0 +1,1 @@
+"""The laboratory: the production house run on simulated time, replayed history, and broken parts."""
