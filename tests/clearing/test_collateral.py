@@ -10,7 +10,7 @@ from seawall.clearing.collateral import convert, convert_raw
 from seawall.clearing.kernels import convert as kernels
 from seawall.clearing.layout import HAIRCUT_PPB, LIABILITY_HAIRCUT_PPB, PRICE, UNIT
 from seawall.protocol.units import AMOUNT_MAX, PPB
-from tests.clearing.builders import USD, XBT, house
+from tests.clearing.builders import FIRST, LINEAR, USD, XBT, balances, house, trade
 
 STATE = house(0)
 """One coin is worth 5,000 USD; both haircuts are 5 %."""
@@ -88,3 +88,16 @@ def test_more_money_never_counts_less(case: dict[str, int], more: int) -> None:
     net = set_up(case)
     richer = min(net + more, AMOUNT_MAX)
     assert convert(TWIN, XBT, richer) >= convert(TWIN, XBT, net)
+
+
+def test_a_loss_makes_a_debt_that_counts_in_full() -> None:
+    """COLL-02: coins do not pay a loss in dollars; the debt counts with its liability haircut."""
+    state = house(2, deposits=[(XBT, 10**9)])
+    state.asset[USD, LIABILITY_HAIRCUT_PPB] = PPB // 20
+    # 100 lots lose 1 USD each: bought at 5,000 USD and sold at 4,000.
+    trade(state, FIRST, FIRST + 1, LINEAR, 100, 5_000_000_000)
+    trade(state, FIRST + 1, FIRST, LINEAR, 100, 4_000_000_000)
+    assert balances(state, USD) == {FIRST: -100 * 10**6, FIRST + 1: 100 * 10**6}
+    assert balances(state, XBT)[FIRST] == 10**9
+    assert convert(state, USD, -100 * 10**6) == -105 * 10**6
+    assert convert_raw(state, USD, -100 * 10**6) == -100 * 10**6
