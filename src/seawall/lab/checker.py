@@ -5,6 +5,7 @@ from collections import Counter
 
 from seawall.lab.desk import Request
 from seawall.lab.stations import GatewayStation, ReplicaStation, Site
+from seawall.lab.venue import Venue
 from seawall.oversight.auditor import Auditor
 from seawall.protocol.codec import (
     SignedBatch,
@@ -16,6 +17,7 @@ from seawall.protocol.codec import (
     unpack_int64,
 )
 from seawall.protocol.codes import Reject
+from seawall.protocol.commands import ReportEffect
 from seawall.protocol.digest import genesis_chain, next_chain
 from seawall.protocol.events import (
     AccountsMoved,
@@ -213,13 +215,27 @@ def _check_request(
     )
     for command in request.commands:
         body = encode_any(command)
-        if asked[body] != 1:
+        # The same words asked for twice cannot be told apart; the interpreter asks beside us.
+        if asked[body] != 1 or isinstance(command, ReportEffect):
             continue
         times = applied[body]
         if times > 1:
             history.blame(f"{named} was applied {times} times: {command}")
         elif times == 0 and receipt is not None and not given_up:
             history.blame(f"{named} was acknowledged at {receipt.seq} and is lost: {command}")
+
+
+def check_effects(history: History, venue: Venue) -> None:
+    """Everything that took place outside was asked for by a certified outcome, to the unit."""
+    for key, done in venue.done.items():
+        seq, index = (int(word) for word in key.split(":"))
+        if seq > history.released_seq:
+            history.blame(f"effect {key} took place and its entry was never released")
+            continue
+        effects = decode_outcome(history.outcomes[seq - 1]).effects
+        if index >= len(effects) or effects[index] != done.effect:
+            history.blame(f"effect {key} took place and is not what the certified outcome asks")
+    history.states["venue.done"] += len(venue.done)
 
 
 def _check_books(history: History) -> None:

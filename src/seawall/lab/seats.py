@@ -1,9 +1,9 @@
-"""The machines that replicas of a simulated house run: the honest one, and one that lies."""
+"""The machine of a replica that lies; the others run the one of the production wiring."""
 
 import msgspec
 
-from seawall.clearing.machine import Machine
 from seawall.lab.weather import Weather
+from seawall.node.wiring import ClearingMachine
 from seawall.protocol.codec import (
     decode_outcome,
     encode_outcome,
@@ -12,29 +12,9 @@ from seawall.protocol.codec import (
 )
 from seawall.protocol.effects import Payout, PlaceOrder
 from seawall.protocol.events import AccountLines, AnyEvent, Outcome
-from seawall.replica.machine import NOBODY, Roster
 
 
-class Seat(Machine):
-    """The clearing machine as a replica runs it.
-
-    Changes of the replica set are not part of the simulated workload, so no outcome names one.
-    """
-
-    def roster(self) -> Roster:
-        """Return the replica set in state."""
-        log_id, epoch, replicas = self.replicas()
-        if not replicas:
-            return NOBODY
-        keys = sorted((terms.name, terms.public_key) for terms in replicas)
-        return Roster(log_id=log_id, epoch=epoch, keys=tuple(keys))
-
-    def roster_of(self, outcome: bytes) -> Roster | None:
-        """Return None: the set that entry 1 names is the only one there is."""
-        del outcome
-
-
-class Liar(Seat):
+class Liar(ClearingMachine):
     """Computes rightly and says otherwise, now and then: one unit too many somewhere."""
 
     def __init__(self, weather: Weather) -> None:

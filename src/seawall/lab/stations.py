@@ -9,12 +9,15 @@ import msgspec
 from seawall.lab.charter import IDS, KEYS
 from seawall.lab.clockwork import SimClock, VirtualLoop
 from seawall.lab.platters import Drawer, Platter
-from seawall.lab.seats import Liar, Seat
+from seawall.lab.seats import Liar
 from seawall.lab.tape import Tape, TapeReader
+from seawall.lab.venue import Venue, VenueDoor
 from seawall.lab.weather import Weather
 from seawall.lab.wires import Endpoint, Wires
 from seawall.node.feed import Feed, Taker, follow, start_of
+from seawall.node.effects import Interpreter
 from seawall.node.gateway import Gateway, Intake
+from seawall.node.wiring import ClearingMachine
 from seawall.protocol.digest import genesis_chain
 from seawall.protocol.signatures import SigningKey
 from seawall.protocol.units import NS_PER_SECOND
@@ -22,7 +25,6 @@ from seawall.replica.assembly import Misreported, Position, Released
 from seawall.replica.doors import Doors, Notice, PhaseChanged, Settings
 from seawall.replica.evidence import EvidenceStore
 from seawall.replica.findings import Dissent, Equivocation, Finding
-from seawall.replica.log import Log
 from seawall.replica.machine import Roster, StateMachine
 from seawall.replica.messages import decode, encode
 from seawall.replica.release import Follower
@@ -241,7 +243,7 @@ class ReplicaStation(Station):
 
     def _new_machine(self) -> StateMachine:
         if self.name != self.site.suspect:
-            return Seat()
+            return ClearingMachine()
         liar = Liar(self.site.weather)
         liar.lies = self.lies
         return liar
@@ -254,12 +256,12 @@ class ReplicaStation(Station):
 
 
 class GatewayStation(Station):
-    """A gateway with the feed that drives it, and whoever else takes from that feed.
+    """A gateway with the feed that drives it, and the interpreter of effects if it has a venue.
 
     Parameters
     ----------
     senders : names of those whose keys it holds
-    takers : makes, for each life, what else is fed with joined entries
+    venue : where effects take place; None if effects are another station's
     """
 
     def __init__(
@@ -267,8 +269,12 @@ class GatewayStation(Station):
         site: Site,
         name: str,
         senders: tuple[str, ...],
+        *,
+        venue: Venue | None = None,
     ) -> None:
         super().__init__(site, name)
+        self.interpreter: Interpreter | None = None
+        self._venue = venue
         self.drawer = Drawer(site.weather, self.clock)
         self.gateway: Gateway | None = None
         self._keys: dict[int, SigningKey] = {IDS[sender]: KEYS[sender] for sender in senders}
@@ -284,27 +290,27 @@ class GatewayStation(Station):
             bus,
             self.clock,
             start=start_of(site.roster.log_id, site.roster),
-            new_machine=Seat,
+            new_machine=ClearingMachine,
             notice=self._hear,
         )
         self.gateway = gateway
-        companions = self._accompany(gateway, reader)
-        takers = (Taker(gateway.take), *(taker for taker, _ in companions))
-        await race(
-            gateway.run(),
-            follow(feed.joined(), takers),
-            *(work for _, work in companions),
-        )
-
-    def _accompany(
-        self, gateway: Gateway, log: Log
-    ) -> list[tuple[Taker, Coroutine[Any, Any, None]]]:
-        """Return what else lives in this process: who takes entries, and its work."""
-        del gateway, log
-        return []
+        takers = [Taker(gateway.take)]
+        work: list[Coroutine[Any, Any, None]] = [gateway.run()]
+        if self._venue is not None:
+            door = VenueDoor(
+                self._venue, site.weather, self.clock, lambda: site.wires.certified_seq
+            )
+            interpreter = Interpreter(
+                IDS["effects"], gateway, door, reader, self.clock, lambda: feed.certified_seq
+            )
+            door.interpreter = self.interpreter = interpreter
+            takers.append(Taker(interpreter.take))
+            work.append(interpreter.run())
+        await race(*work, follow(feed.joined(), tuple(takers)))
 
     def _end_life(self, *, power_lost: bool) -> None:
         self.gateway = None
+        self.interpreter = None
         self.drawer.end_life(power_lost=power_lost)
 
 
@@ -321,7 +327,7 @@ class WatchStation(Station):
             bus=bus,
             clock=self.clock,
             roster=roster,
-            roster_of=Seat().roster_of,
+            roster_of=ClearingMachine().roster_of,
             position=Position(seq=0, chain=genesis_chain(roster.log_id)),
             notice=self._take_finding,
         )

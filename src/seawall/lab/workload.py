@@ -26,12 +26,14 @@ from seawall.lab.charter import (
 )
 from seawall.lab.desk import Desk, Request
 from seawall.lab.mischief import Mischief
+from seawall.lab.venue import Done
 from seawall.lab.weather import Weather
 from seawall.protocol.codec import encode_any, pack_int32, pack_int64, unpack_int64
 from seawall.protocol.commands import (
     AnyCommand,
     AttestRisk,
     ConfirmReport,
+    EffectStatus,
     ListInstrument,
     Mode,
     OpenAccounts,
@@ -40,11 +42,13 @@ from seawall.protocol.commands import (
     PublishRisk,
     RecordDeposits,
     RecordTrades,
+    ReportEffect,
     Tick,
     Transfer,
     Withdraw,
 )
 from seawall.protocol.digest import digest
+from seawall.protocol.effects import PlaceOrder
 from seawall.protocol.events import AccountsOpened
 from seawall.protocol.ids import INSURANCE
 from seawall.protocol.units import NS_PER_MINUTE, NS_PER_SECOND
@@ -298,6 +302,33 @@ class Workload:
         signed = client == "client b"
         act = self._desk.ask_signed if signed else self._desk.ask
         self._start(client, act(client, command))
+
+    def take_done(self, done: Done) -> None:
+        """Let the fill of an executed order be reported, and now and then its end told twice."""
+        effect = done.effect
+        if self._weather.strikes("venue_twice"):
+            seq, index = (int(word) for word in done.key.split(":"))
+            report = ReportEffect(seq, index, done.status)
+            self._start("effects", self._desk.ask("effects", report))
+        if isinstance(effect, PlaceOrder) and done.status == EffectStatus.DONE:
+            self._start("venue a", self._fill(effect))
+
+    async def _fill(self, order: PlaceOrder) -> None:
+        maker = next(a for a in self._everybody() if a != order.account_id)
+        buyer, seller = order.account_id, maker
+        if order.lots < 0:
+            buyer, seller = seller, buyer
+        command = RecordTrades(
+            ORDERS_STREAM,
+            self.next_number(ORDERS_STREAM),
+            pack_int64([buyer]),
+            pack_int64([seller]),
+            pack_int32([order.instrument_id]),
+            pack_int64([abs(order.lots)]),
+            pack_int64([order.limit_ticks]),
+            bytes((buyer == order.account_id,)),
+        )
+        await self.report(ORDERS_STREAM, command)
 
     # Risk ---------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections import Counter
 import msgspec
 
 from seawall.lab.charter import KEYS, REPLICAS, ROLES, draw_genesis
-from seawall.lab.checker import History, judge
+from seawall.lab.checker import History, check_effects, judge
 from seawall.lab.clockwork import Stalled, VirtualLoop, play
 from seawall.lab.desk import Desk
 from seawall.lab.nemesis import Nemesis
@@ -20,6 +20,7 @@ from seawall.lab.stations import (
     describe,
 )
 from seawall.lab.tape import Tape
+from seawall.lab.venue import Venue
 from seawall.lab.weather import Weather
 from seawall.lab.wires import Wires
 from seawall.lab.workload import Workload
@@ -88,7 +89,8 @@ class World:
         self.history = History(self.site)
         self.replicas = [ReplicaStation(self.site, name) for name in REPLICAS]
         intake = GatewayStation(self.site, "ga", INTAKE_SENDERS)
-        office = GatewayStation(self.site, "gb", OFFICE_SENDERS)
+        self.venue = Venue(self.weather, self.loop.time)
+        office = GatewayStation(self.site, "gb", OFFICE_SENDERS, venue=self.venue)
         self.gateways = [intake, office]
         self.watch = WatchStation(self.site, "watch", on_released=self.history.take_released)
         homes = {
@@ -98,6 +100,7 @@ class World:
         }
         self.desk = Desk(self.site, homes)
         self.workload = Workload(self.desk, self.weather)
+        self.venue.on_done = self.workload.take_done
         self.mortal: list[Station] = [*self.replicas, *self.gateways]
         self.nemesis = Nemesis(self.site, self.mortal, self.replicas)
 
@@ -160,6 +163,11 @@ class World:
                 return f"{gateway.name} has not heard of everything"
             if gateway.gateway.kept_batches:
                 return f"{gateway.name} keeps batches that are not released"
+            interpreter = gateway.interpreter
+            if interpreter is not None and any(
+                effect.expires_at_ns >= interpreter.at_ns for effect in interpreter.outbox.values()
+            ):
+                return f"{gateway.name} has effects that are neither done nor expired"
         if self.history.released_seq != end_seq:
             return f"released up to {self.history.released_seq} of {end_seq}"
         return ""
@@ -198,6 +206,9 @@ def _run(seed: int, entries: int) -> Result:
         history.blame(f"nobody awaited: {broken_off}")
     if not history.witnesses and missing:
         history.blame(f"not whole again {HEAL_MAX_S:.0f} s after the last fault: {missing}")
+    for wrong in world.venue.wrong:
+        history.blame(wrong)
+    check_effects(history, world.venue)
     verdict = judge(history, world.desk.requests, world.replicas, world.gateways)
     states = Counter(history.states)
     for station in world.replicas:
