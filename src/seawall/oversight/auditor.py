@@ -138,7 +138,11 @@ class Auditor:
 
     def _apply_payload(self, record: Record, payload: bytes) -> None:
         read = decode_payload(payload)
-        if isinstance(read, Reject):
+        if self.house is None and self.seq > 1:
+            # Nothing but a refusal can come of it; whether the bytes are read at all is not ruled.
+            record.trusted += 1
+            record.say(EntryRefused(_told_code(record), ""))
+        elif isinstance(read, Reject):
             record.say(EntryRefused(read, ""))
         elif isinstance(read, Genesis):
             self._open_house(record, read, payload)

@@ -14,6 +14,8 @@ AMOUNT_BOUND = 1 << 62
 """Balances and costs stay strictly below this in magnitude."""
 STATUS_TRADING = 1
 STATUS_SETTLED = 2
+STATUS_WAITING = 3
+"""Expired, but without a price to settle at: no new trades."""
 
 
 @dataclass(slots=True)

@@ -87,7 +87,7 @@ def move_state(context: Context, account: Account, state: AccountState) -> None:
     if state == before:
         return
     account.state = state
-    house.books.touched[account.id] = account
+    house.books.touch(account)
     record.moves.append(
         (account.id, before, state, account.equity, account.maintenance, account.initial)
     )

@@ -27,7 +27,6 @@ from seawall.protocol.events import (
     Why,
 )
 from seawall.protocol.ids import INSURANCE
-from seawall.protocol.units import PPB
 
 DECIDED = (Why.TAKEOVER, Why.FUND_PAYMENT, Why.DELEVERAGING, Why.SOCIALISED_LOSS)
 
@@ -74,12 +73,16 @@ class Liquidation:
         before = sum(1 for each in self.house.books.accounts.values() if each.case is not None)
         for event in started:
             self._open_case(event, distressed.pop(event.account_id, None))
-        room = self.house.limits.cases_max - before - len(started)
+        # The fund's own disposals take cases too, how many is not ruled; nor if row 0 is one.
+        fund = self.house.house_account(INSURANCE)
+        room = self.house.limits.cases_max - before - len(started) - len(fund.holdings) - 1
         for distress in distressed.values():
             if room > 0:
                 self.record.find(
                     "LIQD-01", f"account {distress.account.id}: liquidation", "started", "not"
                 )
+            else:
+                self.record.trusted += 1
             if not distress.overdue:
                 move_state(self.context, distress.account, AccountState.CALLED)
         self._check_priority([each for each in started if each.account_id in self.raw])

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from seawall.oversight.books import Account
 from seawall.oversight.house import HOUSE_ACCOUNTS, Context, House
-from seawall.oversight.owning import check_owned
+from seawall.oversight.owning import check_all_owned
 from seawall.oversight.record import ACCEPTED, REFUSED, SILENT
 from seawall.oversight.requirement import Valuation
 from seawall.protocol.codes import Reject
@@ -87,7 +87,10 @@ def transfer(context: Context, command: Transfer) -> None:
 
 def _shape_fault(context: Context, ids: list[int], asset: int, amount: int) -> int:
     """Return the lowest code of what the fields alone are wrong about."""
-    faults = [fault for each in ids if (fault := check_owned(context, each))]
+    owned = check_all_owned(context, ids)
+    if owned == REFUSED:
+        return REFUSED
+    faults = [owned] if owned else []
     if not 0 <= asset < len(context.house.assets):
         faults.append(Reject.ASSET_UNKNOWN)
     if not 0 < amount <= AMOUNT_MAX:
@@ -110,7 +113,7 @@ def _leaving_faults(house: House, account: Account, cash: tuple[int, int]) -> It
     account.balances[asset] -= amount
     free = valuation.equity(account, gains=False)
     account.balances[asset] += amount
-    if free < valuation.requirement(account)[1]:
+    if free < valuation.evaluate(account).initial:
         yield Reject.MARGIN_SHORT
 
 

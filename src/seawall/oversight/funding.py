@@ -1,6 +1,12 @@
 """Funding of perpetuals and final settlement of what expires (FUND-01, FUND-02, SETL-01)."""
 
-from seawall.oversight.books import STATUS_SETTLED, STATUS_TRADING, Contract, fill_side
+from seawall.oversight.books import (
+    STATUS_SETTLED,
+    STATUS_TRADING,
+    STATUS_WAITING,
+    Contract,
+    fill_side,
+)
 from seawall.oversight.house import Context, House
 from seawall.protocol.commands import Kind
 from seawall.protocol.events import FundingPaid, Grade, InstrumentSettled
@@ -91,6 +97,8 @@ def step_settlement(context: Context) -> None:
             _settle(context, contract, contract.final_sum // contract.final_count)
         elif is_fresh:
             _settle(context, contract, index.index)
+        else:
+            contract.status = STATUS_WAITING
 
 
 def final_value(contract: Contract, final_ticks: int) -> int:

@@ -158,14 +158,16 @@ def judge_halt(context: Context, command: SetHalt) -> int:
 
 
 def set_halt(context: Context, command: SetHalt) -> None:
-    """Halt until a time, or resume."""
+    """Halt until a time, or resume; a halt that runs longer already is not cut short."""
     house = context.house
-    if command.instrument_id == 0:
-        before, house.halted_until_ns = house.halted_until_ns, command.until_ns
+    contract = house.books.contracts.get(command.instrument_id)
+    before = house.halted_until_ns if contract is None else contract.halted_until_ns
+    until_ns = max(before, command.until_ns) if command.until_ns else 0
+    if contract is None:
+        house.halted_until_ns = until_ns
     else:
-        contract = house.books.contracts[command.instrument_id]
-        before, contract.halted_until_ns = contract.halted_until_ns, command.until_ns
-    if command.until_ns:
-        context.record.say(HaltStarted(command.instrument_id, command.until_ns, "operator"))
+        contract.halted_until_ns = until_ns
+    if until_ns:
+        context.record.say(HaltStarted(command.instrument_id, until_ns, "operator"))
     elif before:
         context.record.say(HaltEnded(command.instrument_id))

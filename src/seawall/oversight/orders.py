@@ -61,6 +61,13 @@ def withdraw_orders(context: Context, account: Account) -> None:
         context.record.say(EffectExpired(*key))
 
 
+def withdraw_fund_orders(context: Context) -> None:
+    """Take back the fund's orders once it holds nothing more to dispose of (WTRF-01)."""
+    fund = context.house.house_account(INSURANCE)
+    if not fund.holdings:
+        withdraw_orders(context, fund)
+
+
 def _is_order_of(effect: AnyEffect, account: Account) -> bool:
     return isinstance(effect, PlaceOrder) and effect.account_id == account.id
 
@@ -119,6 +126,10 @@ def check_idle(context: Context, valuation: Valuation, cases_count: int) -> None
     """No case may wait without a reason, if the step's budget sufficed for all (LIQD-02)."""
     house, record = context.house, context.record
     if cases_count > house.parameters["orders_per_tick_max"]:
+        return
+    # Orders taken back in this step may have filled the outbox when a case's turn came.
+    gone = sum(isinstance(each, EffectExpired) for each in record.said)
+    if len(house.outbox) + gone >= house.limits.outbox_max:
         return
     cases = [each for each in house.books.accounts.values() if each.case is not None]
     busy = {account for account, _ in pending_orders(context)}

@@ -1,5 +1,7 @@
 """Opening, closing and setting up accounts (LEDG-03)."""
 
+from collections.abc import Sequence
+
 from seawall.oversight.books import Account
 from seawall.oversight.house import Context, House
 from seawall.oversight.record import ACCEPTED, REFUSED, SILENT
@@ -18,6 +20,15 @@ def check_owned(context: Context, account_id_: int) -> int:
     if account is None:
         return Reject.ACCOUNT_UNKNOWN
     return ACCEPTED if account.owner == context.sender.id else Reject.OWNER_WRONG
+
+
+def check_all_owned(context: Context, accounts: Sequence[int]) -> int:
+    """Return why the sender may not act for all of these accounts.
+
+    Several accounts may be wrong each in its own way; which of them is answered is not ruled.
+    """
+    faults = {check_owned(context, each) for each in accounts} - {ACCEPTED}
+    return REFUSED if len(faults) > 1 else min(faults, default=ACCEPTED)
 
 
 def _rows_left(house: House) -> int:
@@ -65,12 +76,12 @@ def judge_sub_opening(context: Context, command: OpenSubAccounts) -> int:
     parents = unpack_int64(command.parents)
     if len(parents) > house.limits.column_max:
         return Reject.COLUMN_LONG
-    faults = [fault for each in parents if (fault := check_owned(context, each))]
-    if faults:
-        return min(faults)
+    fault = check_all_owned(context, parents)
+    nested = any(each.parent for each in map(house.account, parents) if each is not None)
+    if fault:
+        return REFUSED if nested else fault
     if len(parents) > _rows_left(house):
         return Reject.ACCOUNTS_FULL
-    nested = any(house.books.accounts[each].parent for each in parents)
     return SILENT if nested or not parents else ACCEPTED
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from seawall.oversight.books import Contract
+from seawall.oversight.books import STATUS_SETTLED, Contract
 from seawall.oversight.house import Context, Feed, House
 from seawall.oversight.record import ACCEPTED, REFUSED
 from seawall.protocol.codec import pack_int32, pack_int64, unpack_int32, unpack_int64
@@ -64,8 +64,9 @@ def floor_median(values: Sequence[int]) -> int:
 def step_prices(context: Context) -> None:
     """Move indices, halts, marks and asset prices together, as one tick does."""
     house = context.house
-    _end_halts(context)
     moved = [feed for _, feed in sorted(house.feeds.items()) if _move_index(context, feed)]
+    # A halt that would end now goes on without a break if the same tick brings a new one.
+    _end_halts(context)
     if moved:
         context.record.say(
             IndexMoved(
@@ -146,7 +147,7 @@ def _freshen(context: Context, feed: Feed, median: int) -> None:
 def _halt_feed(context: Context, feed: Feed, until_ns: int, why: str) -> None:
     """Halt every instrument on the feed; halts merge by the later end, they do not add up."""
     for _, contract in sorted(context.house.books.contracts.items()):
-        on_feed = contract.terms.index_feed == feed.id and contract.status == 1
+        on_feed = contract.terms.index_feed == feed.id and contract.status != STATUS_SETTLED
         if on_feed and until_ns > max(contract.halted_until_ns, context.house.now_ns):
             contract.halted_until_ns = until_ns
             context.record.say(HaltStarted(contract.id, until_ns, why))
@@ -158,14 +159,14 @@ def _end_halts(context: Context) -> None:
         house.halted_until_ns = 0
         context.record.say(HaltEnded(0))
     for _, contract in sorted(house.books.contracts.items()):
-        if 0 < contract.halted_until_ns <= house.now_ns:
+        if contract.status != STATUS_SETTLED and 0 < contract.halted_until_ns <= house.now_ns:
             contract.halted_until_ns = 0
             context.record.say(HaltEnded(contract.id))
 
 
 def _move_mark(house: House, contract: Contract) -> bool:
     """Mark one instrument; return whether ticks or grade changed (MARK-03)."""
-    if contract.status != 1:
+    if contract.status == STATUS_SETTLED:
         return False
     before = (contract.ticks, contract.grade)
     index = house.feeds[contract.terms.index_feed]

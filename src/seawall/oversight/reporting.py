@@ -1,6 +1,14 @@
 """Reports by quorum, and what they book: deposits and fills (LEDG-03, LEDG-05)."""
 
-from seawall.oversight.books import AMOUNT_BOUND, Account, Contract, Holding, ceil_div, fill_side
+from seawall.oversight.books import (
+    AMOUNT_BOUND,
+    STATUS_TRADING,
+    Account,
+    Contract,
+    Holding,
+    ceil_div,
+    fill_side,
+)
 from seawall.oversight.cash import may_receive, move
 from seawall.oversight.house import Context, House, Report
 from seawall.oversight.record import ACCEPTED, REFUSED, SILENT
@@ -8,7 +16,13 @@ from seawall.protocol.codec import encode_any, pack_int64, unpack_int32, unpack_
 from seawall.protocol.codes import Reject
 from seawall.protocol.commands import ConfirmReport, RecordDeposits, RecordTrades
 from seawall.protocol.digest import digest
-from seawall.protocol.events import DepositsRecorded, ReportPending, TradesRecorded, Why
+from seawall.protocol.events import (
+    DepositsRecorded,
+    ReportPending,
+    ReportsDisagree,
+    TradesRecorded,
+    Why,
+)
 from seawall.protocol.ids import EXTERNAL, FEES
 from seawall.protocol.units import PPB
 
@@ -20,15 +34,16 @@ def judge_report(context: Context, command: RecordTrades | RecordDeposits | Conf
     """Return the verdict on telling a report."""
     house = context.house
     if isinstance(command, ConfirmReport):
-        shape, told = ACCEPTED, command.report_digest
+        shape: int = ACCEPTED
     else:
-        shape, told = _shape_fault(house, command), report_digest(command)
+        shape = _shape_fault(house, command)
     if shape:
         return shape
-    if not 1 <= command.stream < house.limits.streams_max:
-        # Whether streams count from 0 or up to the limit itself is not ruled.
-        edge = command.stream in (0, house.limits.streams_max)
-        return SILENT if edge else REFUSED
+    if command.stream < 1:
+        return REFUSED
+    known = set(house.reports) | set(house.booked)
+    if command.stream not in known and len(known) >= house.limits.streams_max:
+        return REFUSED
     last = house.booked.get(command.stream, 0)
     if command.number <= last:
         return Reject.REPORT_OLD
@@ -39,8 +54,7 @@ def judge_report(context: Context, command: RecordTrades | RecordDeposits | Conf
     if report is None:
         count = sum(len(each) for each in house.reports.values())
         return Reject.REPORTS_FULL if count >= house.limits.reports_max else ACCEPTED
-    # Whoever disagrees is either refused or noted in an event; the rules name both.
-    return ACCEPTED if set(report.votes.values()) == {told} else SILENT
+    return Reject.SENDERS_SAME if context.sender.id in report.votes else ACCEPTED
 
 
 def report_digest(command: RecordTrades | RecordDeposits) -> bytes:
@@ -64,6 +78,8 @@ def _shape_fault(house: House, command: RecordTrades | RecordDeposits) -> int:
     counts = {len(column) // cell for column, cell in zip(columns, cells, strict=True)}
     if len(counts) != 1:
         return Reject.COLUMN_LENGTH
+    if max(counts) == 0:
+        return SILENT
     if max(counts) > house.limits.column_max:
         return Reject.COLUMN_LONG
     if isinstance(command, RecordTrades):
@@ -95,6 +111,8 @@ def tell_report(context: Context, command: RecordTrades | RecordDeposits | Confi
     else:
         told = report_digest(command)
         report.bodies[told] = command
+    if any(vote != told for vote in report.votes.values()):
+        context.record.say(ReportsDisagree(command.stream, command.number, context.sender.id))
     report.votes[context.sender.id] = told
     booked = _book_ready(context, command.stream)
     if command.number not in booked:
@@ -202,7 +220,7 @@ def _fill_fault(contract: Contract, buyer: Account, seller: Account, terms: tupl
         return Reject.PRICE_RANGE
     if buyer is seller:
         return Reject.SIDES_SAME
-    return ACCEPTED if contract.status == 1 else Reject.INSTRUMENT_CLOSED
+    return ACCEPTED if contract.status == STATUS_TRADING else Reject.INSTRUMENT_CLOSED
 
 
 def _fee(contract: Contract, lots: int, ticks: int, taker: bool) -> int:

@@ -6,7 +6,7 @@ from seawall.oversight.cash import step_outbox
 from seawall.oversight.funding import step_funding, step_settlement
 from seawall.oversight.governing import step_parameters
 from seawall.oversight.house import Context
-from seawall.oversight.orders import check_idle, check_orders
+from seawall.oversight.orders import check_idle, check_orders, withdraw_fund_orders
 from seawall.oversight.prices import step_prices
 from seawall.oversight.record import ACCEPTED, SILENT
 from seawall.oversight.requirement import Valuation
@@ -52,6 +52,7 @@ def run_step(context: Context) -> None:
     liquidation = Liquidation(context, valuation)
     liquidation.open_cases(distressed, events)
     liquidation.apply(events)
+    withdraw_fund_orders(context)
     check_orders(context, valuation)
     check_idle(context, valuation, len(liquidation.raw))
     _sweep_residuals(context)
