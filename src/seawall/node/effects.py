@@ -120,6 +120,12 @@ class Interpreter:
         self._overtaken: set[Key] = set()
         self._news = asyncio.Event()
 
+    def resume(self, seq: int, at_ns: int, outbox: dict[Key, AnyEffect]) -> None:
+        """Go on from entry `seq`, when it was `at_ns` and these effects were pending."""
+        self.at_ns = at_ns
+        self.outbox = dict(outbox)
+        self._progress.advance(seq)
+
     def take(self, joined: Joined) -> None:
         """Take in the next released entry: what is pending now, and what time it is."""
         if isinstance(joined.content, Genesis):

@@ -8,8 +8,10 @@ import msgspec
 
 from seawall.node.clock import Backoff, Clock
 from seawall.node.joined import Joined, join
-from seawall.protocol.codec import entry_digest, outcome_digest
+from seawall.protocol.codec import SignedBatch, entry_digest, outcome_digest
+from seawall.protocol.commands import ReplicaTerms, SetReplicas
 from seawall.protocol.digest import genesis_chain, next_chain
+from seawall.protocol.events import ReplicasSet
 from seawall.replica.assembly import Position, Released
 from seawall.replica.bus import Bus
 from seawall.replica.log import Entry, Log
@@ -41,6 +43,12 @@ class HistoryForeign(Exception):
 
 def ignore(_: object) -> None:
     """Let a notice pass."""
+
+
+def roster_of_terms(log_id: bytes, epoch: int, replicas: tuple[ReplicaTerms, ...]) -> Roster:
+    """Return the roster that the terms of a replica set describe."""
+    keys = sorted((terms.name, terms.public_key) for terms in replicas)
+    return Roster(log_id=log_id, epoch=epoch, keys=tuple(keys))
 
 
 def start_of(log_id: bytes, roster: Roster) -> Start:
@@ -85,7 +93,7 @@ class Feed:
         return 0 if self._follower is None else self._follower.certified_seq
 
     async def joined(self) -> AsyncGenerator[Joined, None]:
-        """Yield joined entries for ever; a slow taker slows only itself.
+        """Yield joined entries until the bus ends; a slow taker slows only itself.
 
         Raises
         ------
@@ -93,35 +101,44 @@ class Feed:
             If the log cannot be this reader's.
         """
         while True:
-            follower = self._follower = Follower(
-                bus=self._bus,
-                clock=self._clock,
-                roster=self.start.roster,
-                roster_of=self._roster_of,
-                position=self.start.position,
-                notice=self._notice,
-            )
+            follower = self._follower = self._new_follower()
+            epoch = self.start.roster.epoch
             try:
                 async with aclosing(self._live(follower)) as live:
                     async for joined in live:
                         yield joined
-                return
             except FellBehind:
                 # All that is certified so far can be computed here as well as anywhere.
-                goal_seq = follower.certified_seq
-            async with aclosing(self._fill_in(goal_seq)) as filled:
-                async for joined in filled:
-                    yield joined
+                async with aclosing(self._fill_in(follower.certified_seq)) as filled:
+                    async for joined in filled:
+                        yield joined
+            else:
+                if self.start.roster.epoch == epoch:
+                    return
+
+    def _new_follower(self) -> Follower:
+        return Follower(
+            bus=self._bus,
+            clock=self._clock,
+            roster=self.start.roster,
+            roster_of=self._roster_of,
+            position=self.start.position,
+            notice=self._notice,
+        )
 
     async def _live(self, follower: Follower) -> AsyncGenerator[Joined, None]:
+        """Yield what the follower releases, until another roster votes."""
         entries = self._entries()
         released_stream = follower.released()
         try:
             async for released in released_stream:
                 entry, entries = await self._entry_of(released, entries)
-                roster = self._roster_of(released.outcome) if released.seq > 1 else None
+                joined = join(entry.seq, entry.payload, released.outcome)
+                roster = roster_after(joined, self.start.roster)
                 self._advance(released.entry_digest, released.outcome, roster)
-                yield join(entry.seq, entry.payload, released.outcome)
+                yield joined
+                if roster is not None:
+                    return
         finally:
             await released_stream.aclose()
             await entries.aclose()
@@ -180,6 +197,19 @@ class Feed:
 
     def _on_fault(self, fault: ReadFault) -> None:
         self._notice(fault)
+
+
+def roster_after(joined: Joined, roster: Roster) -> Roster | None:
+    """Return who votes from the next entry on, if this entry has changed that."""
+    epochs = [event.epoch for event in joined.outcome.events if isinstance(event, ReplicasSet)]
+    if not epochs or not isinstance(joined.content, SignedBatch):
+        return None
+    changes = [
+        command
+        for place, command in enumerate(joined.content.batch.commands)
+        if isinstance(command, SetReplicas) and place not in joined.rejected
+    ]
+    return roster_of_terms(roster.log_id, epochs[-1], changes[-1].replicas)
 
 
 class Taker(msgspec.Struct, frozen=True):

@@ -112,6 +112,12 @@ class Gateway:
         """How many batches are on their way or not released yet."""
         return sum(len(lane.lane.kept) for lane in self._lanes())
 
+    def resume(self, register: Register) -> None:
+        """Go on from a bookmark; before anything is taken."""
+        assert self.register.seq == 0
+        self.register.copy_from(register)
+        self.progress.advance(register.seq)
+
     async def submit(
         self,
         sender_id: int,

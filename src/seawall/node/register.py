@@ -40,6 +40,11 @@ class Register(msgspec.Struct):
     recents_max: int = 1
     senders: list[Known] = []
 
+    def copy_from(self, other: "Register") -> None:
+        """Become equal to another register."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(other, name))
+
     def find(self, sender_id: int) -> Known | None:
         """Return the sender of this id, or None."""
         return self.senders[sender_id - 1] if 0 < sender_id <= len(self.senders) else None
