@@ -101,8 +101,6 @@ def is_restored(state: State, case: int) -> bool:
     """
     cell, row = state.account, _row_of(state, case)
     level = mul_div_ceil(cell[row, MAINTENANCE], state.parameter("restore_ppb"), PPB)
-    # Restoring less than maintenance would only be liquidated again.
-    level = max(level, cell[row, MAINTENANCE])
     if state.case[case, CASE_OVERDUE]:
         level = max(level, cell[row, INITIAL])
     return cell[row, EQUITY] >= max(level, 0)

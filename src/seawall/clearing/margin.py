@@ -289,6 +289,8 @@ def compute_required(state: State, instrument: int, lots: int) -> tuple[int, int
         required = _appraise(state, instrument, abs(lots) * per_lot)
         return required, required, 0
     base = _appraise(state, instrument, abs(lots) * cell[instrument, MARK_NOTIONAL])
+    if base >= AMOUNT_MAX:
+        return AMOUNT_MAX, base, 0
     tier = 0
     while tier + 1 < cell[instrument, TIER_COUNT]:
         if state.tier[instrument, tier + 1, TIER_FLOOR] > base:
@@ -308,9 +310,11 @@ def _clamp(value: int) -> int:
 
 
 def _appraise(state: State, instrument: int, units: int) -> int:
-    """Return value units >= 0 in valuation minor units, rounded up twice."""
+    """Return value units >= 0 in valuation minor units, rounded up twice; too many stay so."""
+    if units >= AMOUNT_MAX:
+        return AMOUNT_MAX
     asset = state.instrument[instrument, ASSET]
-    minor = -(-_clamp(units) // state.instrument[instrument, VALUE_SCALE])
+    minor = -(-units // state.instrument[instrument, VALUE_SCALE])
     return _clamp(mul_div_ceil(minor, state.asset[asset, PRICE], state.asset[asset, UNIT]))
 
 

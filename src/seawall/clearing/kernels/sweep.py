@@ -192,7 +192,9 @@ def tabulate(
 
 @inlined
 def _appraise(units: int, line: Column) -> int:
-    """Return value units >= 0 in valuation minor units, rounded up twice."""
+    """Return value units >= 0 in valuation minor units, rounded up twice; too many stay so."""
+    if units >= AMOUNT_MAX:
+        return AMOUNT_MAX
     minor: int = -(-units // line[T_SCALE])
     if line[T_PRICE] == line[T_UNIT]:
         return minor
@@ -209,6 +211,8 @@ def _require(prices: Prices, i: int, lots: int) -> int:
             return _appraise(_times(size, line[T_SHORT_LOT]), line)
         return 0 if line[T_PREMIUM] != 0 else _appraise(_times(size, max(line[T_VALUE], 0)), line)
     notional = _appraise(_times(size, line[T_NOTIONAL]), line)
+    if notional >= AMOUNT_MAX:
+        return AMOUNT_MAX
     tier = 0
     while tier + 1 < line[T_TIERS] and prices.tiers[i, tier + 1, TIER_FLOOR] <= notional:
         tier += 1
@@ -244,15 +248,15 @@ def read_slot(books: Books, row: int, index: int, link: int) -> tuple[int, int, 
 def _require_unit(books: Books, prices: Prices, row: int, unit: int, loss: int) -> tuple[int, int]:
     """Return maintenance and initial of the positions that one unit's rows cover (MARG-03)."""
     alone, factor, link = 0, PPB, 0
+    lapsed = prices.units[unit, UNIT_STATUS] == UNIT_LAPSED
     for index in range(books.accounts[row, POSITION_COUNT]):
         link = next_link(books, row, index, link)
         i, lots, _ = read_slot(books, row, index, link)
         if prices.terms[i, T_RISK_UNIT] == unit:
-            alone = _bounded(alone + _require(prices, i, lots))
             factor = max(factor, prices.terms[i, T_FACTOR])
-    maintenance = _times(loss, prices.units[unit, UNIT_SCALE])
-    if prices.units[unit, UNIT_STATUS] == UNIT_LAPSED:
-        maintenance = max(maintenance, alone)
+            if lapsed:
+                alone = _bounded(alone + _require(prices, i, lots))
+    maintenance = max(_times(loss, prices.units[unit, UNIT_SCALE]), alone)
     return maintenance, share_up(maintenance, factor, PPB)
 
 
