@@ -330,6 +330,22 @@ def test_a_doubtful_traded_price_only_freezes_the_basis() -> None:
     assert state.instrument[LINEAR, MARK_GRADE] == Grade.FRESH
 
 
+def test_a_doubtful_index_freezes_marks_whatever_else_moves() -> None:
+    """Neither a traded price nor a newly attested option value moves a mark in doubt."""
+    state = house(0)
+    attest(state, {CALL: [0, 1]}, values={CALL: 100_000})
+    move(state, 50_000, traded=50_000)
+    before = state.instruments[:, [BASIS, MARK_TICKS, MARK_VALUE, MARK_NOTIONAL]].copy()
+    attest(state, {CALL: [0, 1]}, values={CALL: 900_000})
+    state.scalar[AT_NS] += STALE_NS + 1
+    publish(state, {TRADED_FEED: 51_000})
+    tick(state, state.scalar[AT_NS])
+    assert [state.instrument[i, MARK_GRADE] for i in (1, 2, 3, 4)] == [Grade.STALE] * 4
+    assert (state.instruments[:, [BASIS, MARK_TICKS, MARK_VALUE, MARK_NOTIONAL]] == before).all()
+    move(state, 50_000)
+    assert state.instrument[CALL, MARK_VALUE] == 900_000
+
+
 def test_a_futures_basis_narrows_over_its_last_month() -> None:
     state = house(0, contracts=[future(basis_weight_ppb=PPB, expiry_ns=START_NS + 60 * DAY_NS)])
     # More than 30 days to go: all of 1 % of the index.
