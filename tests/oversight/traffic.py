@@ -54,7 +54,7 @@ Action = Callable[[], list[Finding]]
 class Traffic:
     """Drives a world at random: prices, trades, cash, governance, mistakes."""
 
-    def __init__(self, world: World, seed: int, *, calm: bool = False) -> None:
+    def __init__(self, world: World, seed: int) -> None:
         self.world = world
         self.draw = random.Random(seed)
         self.spot, self.eth = 800_000, 20_000
@@ -62,7 +62,8 @@ class Traffic:
         self.outbox: list[tuple[int, int]] = []
         self.orders: list[tuple[int, int, PlaceOrder]] = []
         self.units: dict[int, PublishRisk] = {}
-        self.calm = calm
+        self.calm = seed % 4 == 0
+        """Smaller steps and positions: fewer defaults, more of everything else."""
         self.owners: dict[int, str] = {}
         self.findings: list[Finding] = list(world.findings)
         self.findings += world.list_all(self.draw.choice((40, 90, 600)) * MINUTE_NS)
@@ -161,6 +162,7 @@ class Traffic:
         buyer, seller = self.draw.sample(self.accounts, 2)
         instrument = self.draw.choice((1, 1, 2, 2, 3, 4, CALL, PUT))
         size = 400_000 if instrument in (2, 4) else 4_000
+        size //= 20 if self.calm else 1
         lots = max(1, int(size * self.draw.random() ** 4))
         ticks = int(self.spot * self.draw.uniform(0.99, 1.01))
         if instrument in (CALL, PUT):
@@ -192,7 +194,7 @@ class Traffic:
         account = self.draw.choice(self.accounts)
         client = self.owners[account]
         asset = self.draw.choice((USD, USD, USD, XBT, ETH))
-        amount = self.draw.randint(1, 3 * 10**9)
+        amount = int(10 ** self.draw.uniform(0, 9.5))
         if self.draw.random() < 0.15:
             asset = self.draw.choice((asset, 3, -1))
             amount = self.draw.choice((0, -1, 1 << 62, 1 << 63, amount))

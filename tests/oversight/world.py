@@ -1,6 +1,6 @@
 """A small house to audit: its genesis, its senders, and the commands they send."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from seawall.oversight.auditor import Auditor
 from seawall.oversight.findings import Finding
@@ -99,7 +99,7 @@ def make_terms(name: str, kind: Kind, **changes: object) -> InstrumentTerms:
         "initial_factor_ppb": 2 * PPB,
         "basis_max_ppb": 5_000_000,
         "basis_weight_ppb": 200_000_000,
-        "funding_interval_ns": NS_PER_HOUR if perpetual else 0,
+        "funding_interval_ns": 15 * MINUTE_NS if perpetual else 0,
         "funding_max_ppb": 3_750_000 if perpetual else 0,
         "funding_interest_ppb": 100_000 if perpetual else 0,
         "risk_unit": 2 if inverse else 1,
@@ -269,8 +269,8 @@ class World:
     def attest(
         self,
         unit: int,
-        rows: dict[int, Sequence[int]],
-        values: dict[int, int],
+        rows: Mapping[int, Sequence[int]],
+        values: Mapping[int, int],
         scale: int = 1,
         life_ns: int = NS_PER_HOUR,
     ) -> list[Finding]:

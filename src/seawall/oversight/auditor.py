@@ -88,6 +88,8 @@ class Auditor:
         """Keep at most `findings_max` findings of one entry; all of them are counted."""
         self.house: House | None = None
         self.seq = 0
+        self.record: Record | None = None
+        """What the last entry told and what the auditor says of it."""
         self._findings_max = findings_max
         self._compared = self._disagreements = self._trusted = 0
         self._accounts_compared = self._accounts_touched = 0
@@ -113,6 +115,7 @@ class Auditor:
         assert seq == self.seq + 1
         self.seq = seq
         record = self._open_record(seq, outcome)
+        self.record = record
         record.claim("LEDG-01", "outcome: seq", seq, record.told.seq)
         if self.house is not None:
             self.house.books.start_entry(seq)

@@ -15,6 +15,7 @@ from seawall.protocol.commands import (
 from seawall.protocol.events import (
     HaltEnded,
     HaltStarted,
+    ParameterSet,
     ReplicasSet,
     RulesActivated,
     SenderChanged,
@@ -71,6 +72,9 @@ def set_parameter(context: Context, command: SetParameter) -> None:
         told.effective_ns in moments,
         told.effective_ns,
     )
+    record.say(told)
+    # The newest word on a parameter counts: an older one that still waits is dropped.
+    house.pending = [each for each in house.pending if each.name != command.name]
     if told.effective_ns <= house.now_ns:
         house.parameters[command.name] = command.value
     else:
@@ -85,6 +89,7 @@ def step_parameters(context: Context) -> None:
     for each in due:
         house.parameters[each.name] = each.value
         house.prices_moved = True
+        context.record.say(ParameterSet(each.name, each.value, house.now_ns))
 
 
 def judge_sender(context: Context, command: AddSender) -> int:
