@@ -136,13 +136,16 @@ class LocalCluster:
         Raises
         ------
         ClusterFault
-            A node ended, or was not healthy within a minute.
+            A node ended, or was not healthy within a minute; then none is left running.
         """
         for name in self.names:
             if not self.pid(name):
                 self._launch(name)
-        for name in self.names:
-            await self.wait_healthy(name)
+        try:
+            await self._all_healthy()
+        except ClusterFault:
+            await self.kill_all()
+            raise
         link = await NatsLink.open(self.urls(), name="cluster", patience_s=PATIENCE_S)
         try:
             await create_stream(
@@ -150,6 +153,8 @@ class LocalCluster:
             )
         finally:
             await link.close()
+        # A node is unwell for a moment while it takes up a new stream.
+        await self._all_healthy()
 
     async def stop_gently(self) -> None:
         """Let each node hand over and end (SIGTERM), one after the other."""
@@ -158,16 +163,16 @@ class LocalCluster:
 
     async def stop(self, name: str) -> None:
         """Let one node hand over and end: a planned stop costs about 0.1 s of intake."""
-        self._signal(name, signal.SIGTERM)
+        pid = self._signal(name, signal.SIGTERM)
         # A stopped process takes no SIGTERM before it continues.
         self._signal(name, signal.SIGCONT)
-        if not await self._gone(name, STOP_WAIT_S):
+        if not await self._gone(name, pid):
             await self.kill(name)
 
     async def kill(self, name: str) -> None:
         """End a node at once (SIGKILL), as a crash would."""
-        self._signal(name, signal.SIGKILL)
-        if not await self._gone(name, STOP_WAIT_S):
+        pid = self._signal(name, signal.SIGKILL)
+        if not await self._gone(name, pid):
             raise ClusterFault(f"{name}: still there after SIGKILL")
 
     async def kill_all(self) -> None:
@@ -221,12 +226,15 @@ class LocalCluster:
             await asyncio.sleep(POLL_S)
 
     async def wait_current(self, name: str, patience_s: float = PATIENCE_S) -> None:
-        """Return when the node holds all that any node held when this was called, without holes."""
+        """Return when the node has reached the last entry that any node had when this began.
+
+        It may have holes before that: `status` counts them.
+        """
         goal_seq = max(status.last_seq for status in await self.status())
         give_up_s = asyncio.get_running_loop().time() + patience_s
         while True:
             status = await self._status(self._node(name))
-            if status.last_seq >= goal_seq and status.hole_count == 0:
+            if status.last_seq >= goal_seq:
                 return
             if asyncio.get_running_loop().time() >= give_up_s:
                 raise ClusterFault(f"{name}: at {status.last_seq}, not at {goal_seq} in time")
@@ -264,6 +272,15 @@ class LocalCluster:
         # The number may belong to another process by now: only one with our file is ours.
         return pid if str(self._config_file(name)).encode() in command.split(b"\0") else 0
 
+    async def _all_healthy(self) -> None:
+        """Wait for all together: none is healthy alone, so one that has ended must be noticed."""
+        waits = [asyncio.ensure_future(self.wait_healthy(name)) for name in self.names]
+        try:
+            await asyncio.gather(*waits)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
     def _launch(self, name: str) -> None:
         node_folder = self.folder / name
         (node_folder / "store").mkdir(parents=True, exist_ok=True)
@@ -295,16 +312,19 @@ class LocalCluster:
         )
         self._pid_file(name).write_text(str(pid))
 
-    def _signal(self, name: str, number: signal.Signals) -> None:
+    def _signal(self, name: str, number: signal.Signals) -> int:
+        """Send a signal if the node runs; returns its process."""
         pid = self.pid(name)
         if pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+        return pid
 
-    async def _gone(self, name: str, patience_s: float) -> bool:
-        give_up_s = asyncio.get_running_loop().time() + patience_s
+    async def _gone(self, name: str, pid: int) -> bool:
+        """Wait until the node is not that process any more; a watch may have started another."""
+        give_up_s = asyncio.get_running_loop().time() + STOP_WAIT_S
         pause_s = 0.005
-        while self.pid(name):
+        while pid and self.pid(name) == pid:
             if asyncio.get_running_loop().time() >= give_up_s:
                 return False
             await asyncio.sleep(pause_s)

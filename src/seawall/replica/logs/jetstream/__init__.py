@@ -2,6 +2,20 @@
 
 from seawall.replica.logs.jetstream.bus import NatsBus
 from seawall.replica.logs.jetstream.link import NatsLink
-from seawall.replica.logs.jetstream.stream import STREAM, JetStreamLog, create_stream
+from seawall.replica.logs.jetstream.stream import (
+    STREAM,
+    JetStreamLog,
+    NodeSkipped,
+    StreamForeign,
+    create_stream,
+)
 
-__all__ = ["STREAM", "JetStreamLog", "NatsBus", "NatsLink", "create_stream"]
+__all__ = [
+    "STREAM",
+    "JetStreamLog",
+    "NatsBus",
+    "NatsLink",
+    "NodeSkipped",
+    "StreamForeign",
+    "create_stream",
+]

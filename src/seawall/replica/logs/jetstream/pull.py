@@ -25,7 +25,8 @@ SILENCE_S = 1.0
 HEARTBEATS_PER_CHECK = 8
 # The broker forgets a consumer that nobody pulls from.
 FORGET_AFTER_NS = 10 * NS_PER_S
-PLACEMENT_TRIES_MAX = 8
+# With two of three nodes to avoid, all tries fail once in 700 times.
+PLACEMENT_TRIES_MAX = 16
 
 ACK_PREFIX = "$JS.ACK."
 ACK_WORDS_SHORT = 9
@@ -44,6 +45,7 @@ class Pull:
 
     def __init__(self, connection: Connection, stream: str, name: str, node: str) -> None:
         self.node = node
+        self.stale = False
         self._connection = connection
         self._stream = stream
         self._name = name
@@ -89,7 +91,7 @@ class Pull:
         """The next entry; None when this consumer is of no more use and another shall be made.
 
         `behind` says whether the log holds more than was read: a node that is cut off from its
-        peers sends heartbeats as ever, but no entries.
+        peers sends heartbeats as ever, but no entries. It is then marked `stale`.
         """
         while not self._ended:
             if self._entries:
@@ -105,6 +107,7 @@ class Pull:
             if self._idle_heartbeats_count >= HEARTBEATS_PER_CHECK:
                 self._idle_heartbeats_count = 0
                 if await behind() and not self._entries:
+                    self.stale = True
                     return None
         return None
 

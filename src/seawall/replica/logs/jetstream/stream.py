@@ -38,6 +38,7 @@ PATIENCE_S = 10.0
 PAUSE_S = 0.1
 PAUSE_S_MAX = 1.0
 ILL_FOR_S = 60.0
+STALE_FOR_S = 10.0
 
 # Errors that the broker raises before it proposes the message to its peers. With any other one
 # the message may be stored.
@@ -49,6 +50,18 @@ ERR_NOT_STORED = (
     10060,  # another stream was expected
     10076,  # no stream storage on this node
 )
+
+
+class NodeSkipped(ReadGap):
+    """Node `node` served `seq_found` where `seq` was due: its store is damaged; wipe it."""
+
+    code = "log.node_skipped"
+
+    def __init__(self, node: str, seq: int, seq_found: int) -> None:
+        super().__init__(f"{self.code}: node {node} skipped from {seq - 1} to {seq_found}")
+        self.node = node
+        self.seq = seq
+        self.seq_found = seq_found
 
 
 class StreamForeign(LogFault):
@@ -124,8 +137,13 @@ class JetStreamLog:
     async def read(self, first_seq: int) -> AsyncGenerator[Entry, None]:
         """Yield from one node at a time; see `Log.read`.
 
-        An outage of the log is waited out. After a `ReadGap` the node that skipped is avoided for
-        a minute, so that reading again asks another one.
+        An outage of the log is waited out.
+
+        Raises
+        ------
+        NodeSkipped
+            A `ReadGap` that names the node. It is avoided for a minute, so that reading again
+            asks another one.
         """
         assert first_seq >= 1
         if not await self._wait_for_log(first_seq):
@@ -149,6 +167,8 @@ class JetStreamLog:
                     yield entry
                     seq += 1
                     pause_s = PAUSE_S
+                if pull.stale:
+                    self._avoid(pull.node, STALE_FOR_S)
             finally:
                 self._pulls.remove(pull)
                 await pull.close()
@@ -225,9 +245,12 @@ class JetStreamLog:
             return False
         return answer.state.last_seq >= seq
 
-    def _gap(self, node: str, seq: int, seq_found: int) -> ReadGap:
-        self._ill_until_s[node] = asyncio.get_running_loop().time() + ILL_FOR_S
-        return ReadGap(f"node {node} skipped from {seq - 1} to {seq_found}")
+    def _gap(self, node: str, seq: int, seq_found: int) -> NodeSkipped:
+        self._avoid(node, ILL_FOR_S)
+        return NodeSkipped(node, seq, seq_found)
+
+    def _avoid(self, node: str, for_s: float) -> None:
+        self._ill_until_s[node] = asyncio.get_running_loop().time() + for_s
 
     async def _pause(self, pause_s: float) -> None:
         with contextlib.suppress(TimeoutError):
