@@ -45,6 +45,8 @@ from seawall.protocol.signatures import SigningKey
 from seawall.protocol.units import NS_PER_HOUR, NS_PER_MINUTE, NS_PER_SECOND, PPB
 
 START_NS = 1_000 * NS_PER_HOUR
+SKEW_NS = 10 * NS_PER_MINUTE
+"""Wider than the default: tests jump ahead by minutes, prices first."""
 PRICED_NS = START_NS + NS_PER_SECOND
 """Time of the first tick and its prices."""
 DAY_NS = 24 * NS_PER_HOUR
@@ -103,7 +105,7 @@ def genesis(
             for i, role in enumerate(ROLES, 1)
         ),
         replicas=(ReplicaTerms("only", sender_key(0).public_key),),
-        parameters=parameters or Parameters(),
+        parameters=parameters or Parameters(clock_skew_max_ns=SKEW_NS),
     )
 
 

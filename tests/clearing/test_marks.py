@@ -45,6 +45,7 @@ from tests.clearing.builders import (
     INVERSE,
     LINEAR,
     PRICED_NS,
+    SKEW_NS,
     SOURCE_A,
     SOURCE_B,
     SOURCE_C,
@@ -69,7 +70,6 @@ from tests.clearing.builders import (
 )
 
 STALE_NS = Parameters().stale_ns
-SKEW_NS = Parameters().clock_skew_max_ns
 
 
 def events(out: Out, kind: Any) -> list[Any]:

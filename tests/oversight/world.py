@@ -147,7 +147,7 @@ class World:
         self.seq = 0
         self.entries: list[tuple[bytes, bytes]] = []
         self.reports: dict[int, int] = {}
-        self.parameters = parameters or Parameters()
+        self.parameters = parameters or Parameters(clock_skew_max_ns=10 * 60 * 10**9)
         genesis = Genesis(
             "world",
             START_NS,

@@ -6,6 +6,10 @@ from seawall.clearing.state import State
 from seawall.protocol.codes import Reject
 from seawall.protocol.commands import Tick
 from seawall.protocol.events import TimeMoved
+from seawall.protocol.units import AMOUNT_MAX
+
+AT_NS_MAX = AMOUNT_MAX
+"""In the year 2116: a deadline some decades after it still fits a column."""
 
 
 def apply_tick(state: State, command: Tick, sender_id: int, out: Out) -> Refusal | None:
@@ -13,10 +17,10 @@ def apply_tick(state: State, command: Tick, sender_id: int, out: Out) -> Refusal
 
     Rejects
     -------
-    TIME_RANGE : the tick lies before the same clock's last one.
+    TIME_RANGE : the tick lies before the same clock's last one, or beyond all deadlines.
     """
     clocks = state.tables.clocks
-    if command.at_ns < clocks[sender_id]:
+    if not clocks[sender_id] <= command.at_ns <= AT_NS_MAX:
         return Reject.TIME_RANGE, "at_ns"
     clocks[sender_id] = command.at_ns
     told = sorted(clocks.values())

@@ -50,7 +50,7 @@ class Parameters(msgspec.Struct, frozen=True, array_like=True):
     stale_ns: int = 3 * NS_PER_MINUTE
     deviation_ppb: int = PPB // 50
     sources_min: int = 2
-    clock_skew_max_ns: int = 10 * NS_PER_MINUTE
+    clock_skew_max_ns: int = 2 * NS_PER_MINUTE
     halt_after_ns: int = 5 * NS_PER_MINUTE
     halt_scale_ppb: int = PPB // 2
     halt_max_ns: int = NS_PER_HOUR
