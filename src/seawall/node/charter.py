@@ -77,15 +77,21 @@ class Charter:
         KeyFault
             A key file is not as it must be.
         """
-        try:
-            payload = (folder / GENESIS_FILE).read_bytes()
-        except OSError as fault:
-            raise CharterFault(f"{folder / GENESIS_FILE}: {fault.strerror}") from fault
-        genesis = decode_payload(payload)
-        if not isinstance(genesis, Genesis):
-            raise CharterFault(f"{folder / GENESIS_FILE}: holds no genesis")
+        genesis = read_genesis(folder / GENESIS_FILE)
         keys = {path.stem: read_key(path) for path in sorted((folder / KEYS_FOLDER).glob("*.seed"))}
         return cls(genesis, keys)
+
+
+def read_genesis(path: Path) -> Genesis:
+    """Return the genesis in a file. Raises `CharterFault` when there is none."""
+    try:
+        payload = path.read_bytes()
+    except OSError as fault:
+        raise CharterFault(f"{path}: {fault.strerror}") from fault
+    genesis = decode_payload(payload)
+    if not isinstance(genesis, Genesis):
+        raise CharterFault(f"{path}: holds no genesis")
+    return genesis
 
 
 def found(folder: Path, terms: Terms) -> Charter:

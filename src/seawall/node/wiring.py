@@ -32,6 +32,7 @@ from seawall.replica.replica import Replica
 from seawall.replica.snapshots import SnapshotStore
 
 MachineFactory = Callable[[], StateMachine]
+PATIENCE_S = 60.0
 
 
 class ClearingMachine(Machine):
@@ -58,9 +59,17 @@ class Network(msgspec.Struct, frozen=True):
     bus: Bus
 
 
-async def open_nats(stack: AsyncExitStack, urls: Sequence[str], name: str) -> Network:
-    """Connect to the broker; closed with the stack. Raises `LogUnavailable` if none answers."""
-    link = await NatsLink.open(urls, name=name)
+async def open_nats(
+    stack: AsyncExitStack, urls: Sequence[str], name: str, *, patience_s: float = PATIENCE_S
+) -> Network:
+    """Connect to the broker; closed with the stack.
+
+    Raises
+    ------
+    LogUnavailable
+        None of its nodes answered in time.
+    """
+    link = await NatsLink.open(urls, name=name, patience_s=patience_s)
     stack.push_async_callback(link.close)
     log = JetStreamLog(link)
     stack.push_async_callback(log.close)
