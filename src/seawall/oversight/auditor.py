@@ -27,6 +27,7 @@ from seawall.oversight.house import Context, House
 from seawall.oversight.numbering import check_entry, consume_number
 from seawall.oversight.orders import close_orders
 from seawall.oversight.record import Record
+from seawall.oversight.shapes import is_readable
 from seawall.protocol import commands
 from seawall.protocol.codec import SignedBatch, decode_outcome, decode_payload, log_id_of
 from seawall.protocol.codes import Reject
@@ -133,11 +134,17 @@ class Auditor:
 
     def _open_record(self, seq: int, outcome: bytes) -> Record:
         try:
-            return Record(seq, decode_outcome(outcome))
+            told = decode_outcome(outcome)
         except msgspec.DecodeError as fault:
             record = Record(seq, Outcome(seq, (), ()))
             record.find("LEDG-01", "outcome", "readable bytes", fault)
             return record
+        assets = len(self.house.assets) if self.house is not None else 0
+        whole = tuple(event for event in told.events if is_readable(event, assets))
+        record = Record(seq, Outcome(told.seq, whole, told.effects))
+        if len(whole) < len(told.events):
+            record.find("LEDG-01", "outcome: readable events", len(told.events), len(whole))
+        return record
 
     def _apply_payload(self, record: Record, payload: bytes) -> None:
         read = decode_payload(payload)

@@ -122,8 +122,10 @@ class Liquidation:
                     self._transfer(event)
                 case Posted() if event.why in DECIDED:
                     self._post(event)
-                case Deleveraged():
+                case Deleveraged() if event.instrument_id in self.house.books.contracts:
                     self.ending.taken.append(event)
+                case Deleveraged():
+                    self.record.find("TEAR-01", "Deleveraged", "an instrument", event)
                 case ShortfallFound():
                     self.record.claim(
                         "WTRF-02",
@@ -224,6 +226,10 @@ class Liquidation:
             self.record.find("LIQD-02", f"account {event.account_id}: case", "none", "ended")
             return
         withdraw_orders(self.context, account)
+        worth = account.equity if event.end == CaseEnd.RESTORED else self.raw.get(account.id, 0)
+        self.record.claim(
+            "LIQD-02", f"account {account.id}: equity at the end", worth, event.equity_minor
+        )
         if event.end == CaseEnd.RESTORED:
             self._check_restored(account)
             account.case = None
@@ -237,7 +243,7 @@ class Liquidation:
         self._check_frozen(account, f"{subject}: resolved")
         self._check_shortfall(account, raw)
         self._check_deleveraging(account)
-        self._check_sharing()
+        self._check_sharing(account)
         account.case = None
         self._store(account)
         move_state(self.context, account, AccountState.HEALTHY)
@@ -318,6 +324,16 @@ class Liquidation:
         )
         self._claim_given(Why.DELEVERAGING)
 
+    def _given_worth(self, why: Why) -> tuple[int, int]:
+        """Return what was given for a reason, least and most, in the valuation asset."""
+        low = high = 0
+        for (reason, _, asset), amount in self.ending.given.items():
+            if reason == why and amount < 0:
+                terms = self.house.assets[asset]
+                low += convert(terms, -amount - 1, haircut=False)
+                high -= convert(terms, amount - 1, haircut=False)
+        return low, high
+
     def _claim_given(self, why: Why) -> None:
         """Each winner's posting is the amount that it was told."""
         told: dict[tuple[int, int], int] = {}
@@ -330,8 +346,18 @@ class Liquidation:
                 expected = told.get((number, asset), 0)
                 self.record.claim("TEAR-01", f"account {number}: given up", expected, amount)
 
-    def _check_sharing(self) -> None:
+    def _check_sharing(self, bankrupt: Account) -> None:
         """Whoever shares a loss has the balance for it and is in no case (TEAR-02)."""
+        event, subject = self.ending.shortfall, f"account {bankrupt.id}"
+        paid = self._given_worth(Why.FUND_PAYMENT)
+        shared = self._given_worth(Why.SOCIALISED_LOSS)
+        for name, (low, high), told in (
+            ("fund paid", paid, event.fund_paid_minor if event else 0),
+            ("socialised", shared, event.socialised_minor if event else 0),
+        ):
+            self.record.require(
+                "TEAR-02", f"{subject}: {name} {low}..{high}", low <= told <= high, told
+            )
         for (why, number, asset), amount in self.ending.given.items():
             if why != Why.SOCIALISED_LOSS or amount >= 0:
                 continue

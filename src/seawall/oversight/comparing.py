@@ -1,11 +1,10 @@
 """The auditor's events, postings and books held against what the house told."""
 
-from collections.abc import Iterator
-
 from seawall.oversight.books import Account, Contract
 from seawall.oversight.cases import DECIDED
 from seawall.oversight.house import House
 from seawall.oversight.record import Record
+from seawall.oversight.shapes import split_lines
 from seawall.protocol.codec import unpack_int32, unpack_int64
 from seawall.protocol.events import (
     AccountClosed,
@@ -47,6 +46,7 @@ from seawall.protocol.events import (
     Why,
     WithdrawalAccepted,
 )
+from seawall.protocol.ids import INSURANCE
 
 RULES: dict[type[AnyEvent], str] = {
     EntryRefused: "LEDG-01",
@@ -86,9 +86,6 @@ RULES: dict[type[AnyEvent], str] = {
 
 UNORDERED = (CallIssued, CallMet, CallOverdue, EffectExpired, HaltStarted, HaltEnded)
 """Their order within an entry says nothing."""
-
-SUMMARISED = (Why.FUNDING, Why.SETTLEMENT)
-"""Told as sums elsewhere; where postings are told, they need only balance."""
 
 
 def compare_events(record: Record) -> None:
@@ -167,7 +164,7 @@ def _compare_postings(record: Record, events: list[Posted]) -> None:
             subject = f"{Why(event.why).name} postings of asset {asset}: sum"
             record.claim("LEDG-04", subject, 0, total)
     for why in sorted(set(told) | set(record.postings)):
-        if why in DECIDED or why in SUMMARISED:
+        if why in DECIDED:
             continue
         expected, got = record.postings.get(why, {}), told.get(why, {})
         for key in sorted(set(expected) | set(got)):
@@ -193,28 +190,25 @@ def compare_lines(house: House, record: Record) -> tuple[int, int]:
     """Compare every line told; return how many accounts that was and how many were touched."""
     compared = touched = 0
     seen: dict[int, bool] = {}
+    contracts: list[int] = []
     for event in record.told.events:
         if isinstance(event, AccountLines):
             touched += event.touched
-            for cells in _split_lines(event.cells):
+            for cells in split_lines(event) or ():
+                record.claim("LEDG-08", f"account {cells[0]}: one line", False, cells[0] in seen)
                 seen[cells[0]] = True
+                # The fund is touched by its own orders too, which move none of its books.
+                known = cells[0] in house.books.touched or cells[0] == INSURANCE
+                record.require("LEDG-08", f"account {cells[0]}: touched", known, "a line")
                 _compare_account(house, record, cells)
         elif isinstance(event, InstrumentLines):
-            _compare_contracts(house, record, unpack_int64(event.cells))
+            contracts += unpack_int64(event.cells)
+    _compare_contracts(house, record, contracts)
     compared = len(seen)
     if compared >= touched:
         for account in sorted(set(house.books.touched) - set(seen)):
             record.find("LEDG-08", f"account {account}: line", "a line", "none")
     return compared, touched
-
-
-def _split_lines(column: bytes) -> Iterator[tuple[int, ...]]:
-    cells, start = unpack_int64(column), 0
-    while start < len(cells):
-        positions_at = start + len(LINE_FIELDS) + 1 + cells[start + len(LINE_FIELDS)]
-        end = positions_at + 1 + 3 * cells[positions_at]
-        yield cells[start:end]
-        start = end
 
 
 def _compare_account(house: House, record: Record, cells: tuple[int, ...]) -> None:
@@ -252,10 +246,11 @@ def _compare_holdings(record: Record, account: Account, cells: tuple[int, ...]) 
 CONTRACT_FIELDS = ("id", "open interest", "variation", "residual", "open cost", "mark")
 
 
-def _compare_contracts(house: House, record: Record, cells: tuple[int, ...]) -> None:
+def _compare_contracts(house: House, record: Record, cells: list[int]) -> None:
     seen: dict[int, bool] = {}
     for start in range(0, len(cells), len(CONTRACT_FIELDS)):
         line = cells[start : start + len(CONTRACT_FIELDS)]
+        record.claim("LEDG-08", f"instrument {line[0]}: one line", False, line[0] in seen)
         seen[line[0]] = True
         contract = house.books.contracts.get(line[0])
         if contract is None:

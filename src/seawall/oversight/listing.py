@@ -113,7 +113,7 @@ def list_instrument(context: Context, command: ListInstrument) -> None:
     number = len(house.books.contracts) + 1
     contract = Contract(number, command.terms, tier_deductions(command.terms.tiers))
     contract.funding_next_ns = first_funding_ns(contract, house.now_ns)
-    house.books.contracts[number] = contract
+    house.books.contracts[number] = house.books.moved_contracts[number] = contract
     house.use_feed(command.terms.index_feed)
     house.use_feed(command.terms.price_feed)
     house.prices_moved = True

@@ -177,6 +177,8 @@ def _move_mark(house: House, contract: Contract) -> bool:
     if contract.grade == Grade.FRESH:
         _set_mark(house, contract, index)
     after = (contract.ticks, contract.grade)
+    if contract.ticks != before[0]:
+        house.books.moved_contracts[contract.id] = contract
     house.prices_moved |= after != before or contract.is_option
     if contract.is_option and index.grade == Grade.FRESH:
         # The underlying moves even while the option's own value is missing: what a short option
