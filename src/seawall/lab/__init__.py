@@ -1,1 +1,1 @@
-"""The laboratory: the production house run on simulated time, replayed history, and broken parts."""
+"""The laboratory: the house on simulated time, on replayed history, and broken on purpose."""

@@ -73,7 +73,7 @@ LIMITS = Limits(
 
 
 def key_of(name: str) -> SigningKey:
-    """Return the key of a sender or replica; the same in every run, so signatures are remembered."""
+    """Return the key of a sender or replica, the same in every run."""
     return SigningKey(digest(name.encode(), person=b"seawall/sim"))
 
 
@@ -96,7 +96,7 @@ def draw_parameters(chance: random.Random) -> Parameters:
         adl_winners_max=chance.choice((1, 4, 64)),
         reports_min=chance.choice((1, 2)),
         payout_ttl_ns=chance.choice((2, 10, 60)) * NS_PER_MINUTE,
-        governance_delay_ns=chance.choice((0, 1, 3)) * NS_PER_MINUTE,
+        governance_delay_ns=chance.choice((1, 2, 5)) * NS_PER_MINUTE,
         audit_lines_max=chance.choice((4, 5000, 5000)),
         checkpoint_entries=chance.choice((15, 25, 40)),
     )
@@ -121,12 +121,9 @@ def draw_genesis(chance: random.Random) -> Genesis:
     )
 
 
-def contracts(*, expiry_ns: int) -> tuple[InstrumentTerms, ...]:
-    """Return a perpetual of each kind, a future that expires soon, and a call by published value.
-
-    One lot of the linear contracts is 0.001 XBT, one of the inverse perpetual is 1 USD.
-    """
-    linear = InstrumentTerms(
+def linear() -> InstrumentTerms:
+    """Return a linear perpetual: one lot is 0.001 XBT, settled in USD."""
+    return InstrumentTerms(
         name="XBT-PERP",
         kind=Kind.LINEAR_PERPETUAL,
         asset_id=USD,
@@ -152,9 +149,17 @@ def contracts(*, expiry_ns: int) -> tuple[InstrumentTerms, ...]:
         order_band_ppb=PPB // 50,
         slice_ppb=PPB // 3,
     )
+
+
+def contracts(*, expiry_ns: int) -> tuple[InstrumentTerms, ...]:
+    """Return a perpetual of each kind, a future that expires soon, and a call by published value.
+
+    One lot of the inverse perpetual is 1 USD.
+    """
     replace = msgspec.structs.replace
+    perpetual = linear()
     inverse = replace(
-        linear,
+        perpetual,
         name="XBT-INV",
         kind=Kind.INVERSE_PERPETUAL,
         asset_id=XBT,
@@ -165,7 +170,7 @@ def contracts(*, expiry_ns: int) -> tuple[InstrumentTerms, ...]:
         risk_unit=0,
     )
     future = replace(
-        linear,
+        perpetual,
         name="XBT-FUT",
         kind=Kind.LINEAR_FUTURE,
         funding_interval_ns=0,
@@ -188,4 +193,4 @@ def contracts(*, expiry_ns: int) -> tuple[InstrumentTerms, ...]:
         short_floor_ppb=PPB // 10,
         risk_unit=RISK_UNIT,
     )
-    return linear, inverse, future, call
+    return perpetual, inverse, future, call

@@ -3,8 +3,9 @@
 import hashlib
 from collections import Counter
 
+from seawall.lab.charter import REPLICAS
 from seawall.lab.desk import Request
-from seawall.lab.stations import GatewayStation, ReplicaStation, Site
+from seawall.lab.stations import GatewayStation, ReplicaStation, Site, Station
 from seawall.lab.venue import Venue
 from seawall.oversight.auditor import Auditor
 from seawall.protocol.codec import (
@@ -31,9 +32,12 @@ from seawall.protocol.events import (
     Repeated,
     ShortfallFound,
 )
+from seawall.protocol.signatures import verify
 from seawall.replica.assembly import Released
-from seawall.replica.votes import verify_certificate
+from seawall.replica.machine import Roster
+from seawall.replica.votes import Certificate, digest_vote
 
+MAJORITY = len(REPLICAS) // 2 + 1
 ENTRIES_MIN = 20
 """Below this nothing happened that would be worth a verdict."""
 
@@ -43,7 +47,7 @@ class History:
 
     Attributes
     ----------
-    outcomes : certified outcome of entry i + 1 at index i
+    outcomes, chains : certified outcome of entry i + 1, and the chain after it, at index i
     witnesses : against the run, the first one first
     """
 
@@ -53,6 +57,7 @@ class History:
         self.witnesses: list[str] = []
         self.states: Counter[str] = Counter()
         self.chain = genesis_chain(site.roster.log_id)
+        self.chains: list[bytes] = []
         self._trace = hashlib.blake2b(digest_size=16)
         self._proved: tuple[int, bytes] = (0, b"")
 
@@ -85,6 +90,7 @@ class History:
         digest_of_outcome = outcome_digest(released.outcome)
         self.chain = next_chain(self.chain, seq, released.entry_digest, digest_of_outcome)
         self.outcomes.append(released.outcome)
+        self.chains.append(self.chain)
         self.note("released", f"{seq} {self.chain.hex()}")
         entry = self.site.tape.entries[seq - 1]
         if entry_digest(entry.payload) != released.entry_digest:
@@ -95,10 +101,22 @@ class History:
         if certificate.seq == seq and certificate.chain != self.chain:
             self.blame(f"the certificate of entry {seq} is for another chain")
         if (certificate.seq, certificate.chain) != self._proved:
-            wrong = verify_certificate(certificate, self.site.roster)
-            if wrong is not None:
-                self.blame(f"entry {seq} was released without a certificate: {wrong}")
+            voters = count_voters(certificate, self.site.roster)
+            if voters < MAJORITY:
+                self.blame(f"entry {seq} was released by {voters} of {len(REPLICAS)} votes")
             self._proved = (certificate.seq, certificate.chain)
+
+
+def count_voters(certificate: Certificate, roster: Roster) -> int:
+    """Return how many members signed the certificate's chain, by a count of the checker's own."""
+    voters: set[str] = set()
+    for vote in certificate.votes:
+        key = roster.key_of(vote.replica)
+        if key is None or vote.chain_at(certificate.seq) != certificate.chain:
+            continue
+        if verify(key, digest_vote(vote), vote.signature):
+            voters.add(vote.replica)
+    return len(voters)
 
 
 def judge(
@@ -106,11 +124,14 @@ def judge(
     requests: list[Request],
     replicas: list[ReplicaStation],
     gateways: list[GatewayStation],
+    watch: Station,
 ) -> str:
     """Return the verdict; witnesses are left in the history."""
     outcomes = [decode_outcome(outcome) for outcome in history.outcomes]
     _count_states(history, outcomes)
     _check_votes(history)
+    suspect = next(each for each in replicas if each.name == history.site.suspect)
+    _check_naming(history, watch, suspect)
     _check_replicas(history, replicas, gateways)
     _check_requests(history, requests, outcomes)
     _check_books(history)
@@ -143,12 +164,33 @@ def _count_states(history: History, outcomes: list[Outcome]) -> None:
 
 def _check_votes(history: History) -> None:
     """At most one chain of an entry is certified, and it is the released one."""
-    majority = history.site.roster.majority
     for seq, voters_by_chain in sorted(history.site.wires.ballots.items()):
-        certified = [c for c, voters in voters_by_chain.items() if len(voters) >= majority]
+        certified = [c for c, voters in voters_by_chain.items() if len(voters) >= MAJORITY]
         if len(certified) > 1:
             history.blame(f"entry {seq} has {len(certified)} certified chains")
             return
+        known = seq <= len(history.chains)
+        if known and certified and certified[0] != history.chains[seq - 1]:
+            history.blame(f"entry {seq} was released on another chain than is certified")
+            return
+
+
+def _check_naming(history: History, watch: Station, suspect: ReplicaStation) -> None:
+    """A wrong vote that an outsider heard, beside those of a majority, has a name; only then."""
+    site = history.site
+    named = {finding for name, finding in watch.named if name == site.suspect}
+    for seq, voters_by_chain in sorted(site.wires.heard.items()):
+        if seq > len(history.chains):
+            continue
+        right = history.chains[seq - 1]
+        honest = voters_by_chain.get(right, set()) - {site.suspect}
+        wrong = [c for c, who in voters_by_chain.items() if c != right and site.suspect in who]
+        if wrong and len(honest) >= MAJORITY and not named & {"Dissent", "Equivocation"}:
+            history.blame(f"{site.suspect} voted a wrong chain at {seq} and was never named")
+            return
+    twofold = site.weather.struck["replica_votes_twice"]
+    if "Equivocation" in named and suspect.lives == 1 and not twofold:
+        history.blame(f"{site.suspect} signed two chains of one entry in one life")
 
 
 def _check_replicas(
@@ -163,6 +205,8 @@ def _check_replicas(
             if name != suspect and finding != "Misreported":
                 history.blame(f"{station.name} accuses {name}, which is honest: {finding}")
     for station in replicas:
+        for early in station.early:
+            history.blame(early)
         if station.name != suspect and "outvoted" in station.phases:
             history.blame(f"{station.name} was outvoted, but is honest")
     if history.witnesses:
@@ -174,9 +218,7 @@ def _check_replicas(
             history.blame(f"{station.name} ended on another chain than was released")
 
 
-def _check_requests(
-    history: History, requests: list[Request], outcomes: list[Outcome]
-) -> None:
+def _check_requests(history: History, requests: list[Request], outcomes: list[Outcome]) -> None:
     """Every acknowledged request is in the log, and nothing was applied twice."""
     applied: Counter[bytes] = Counter()
     entries = history.site.tape.entries
@@ -210,8 +252,7 @@ def _check_request(
         if entry_digest(held.payload) != receipt.entry_digest:
             history.blame(f"{named} was acknowledged at {receipt.seq}, which holds something else")
     given_up = receipt is not None and (
-        receipt.seq in refused
-        and (request.answer is None or request.answer.rejected is not None)
+        receipt.seq in refused and (request.answer is None or request.answer.rejected is not None)
     )
     for command in request.commands:
         body = encode_any(command)

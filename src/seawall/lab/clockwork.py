@@ -2,14 +2,19 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from math import ceil
+from typing import Any, TypeVar, TypeVarTuple
 
 from seawall.protocol.units import NS_PER_SECOND
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 EPOCH_NS = 1_700_000_000 * NS_PER_SECOND
 """What a simulated wall clock shows when a run begins."""
+GRID_HZ = 2_000.0
+"""Timers end on a grid of half a millisecond, which makes turns of the loop few and busy."""
 
 
 class Stalled(Exception):
@@ -28,6 +33,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return virtual seconds since the loop was made."""
         return self.virtual_s
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Set a timer, on the grid: what falls between two of its lines happens in one turn."""
+        return super().call_at(ceil(when * GRID_HZ) / GRID_HZ, callback, *args, context=context)
 
     def _note(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Keep what nobody awaited: in a simulation a bug must never pass unseen."""

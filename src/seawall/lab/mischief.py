@@ -102,9 +102,7 @@ class Mischief:
         )
         return chance.choice(kinds)()
 
-    def _draw_command(
-        self, accounts: dict[str, list[int]], at_ns: int
-    ) -> tuple[str, AnyCommand]:
+    def _draw_command(self, accounts: dict[str, list[int]], at_ns: int) -> tuple[str, AnyCommand]:
         """Return a command that is odd by itself, and a sender that may ask for its kind."""
         chance = self._chance
         client = CLIENTS[0]
@@ -137,7 +135,10 @@ class Mischief:
             ("govern", lambda: SetReplicas(())),
             ("govern", lambda: ActivateRules(chance.choice((0, 1, 2, 99)))),
             ("operate", lambda: self._halt(at_ns, edge)),
-            ("effects", lambda: ReportEffect(chance.choice((1, 9, edge)), 0, chance.choice((1, 3)))),
+            (
+                "effects",
+                lambda: ReportEffect(chance.choice((1, 9, edge)), 0, chance.choice((1, 3))),
+            ),
         )
         sender, make = chance.choice(makers)
         return sender, make()
@@ -167,7 +168,9 @@ class Mischief:
     def _prices(self, at_ns: int, edge: int) -> PublishPrices:
         chance = self._chance
         observed_ns = chance.choice((at_ns - 20 * NS_PER_MINUTE, at_ns + 60 * NS_PER_MINUTE, -1))
-        return PublishPrices(observed_ns, pack_int32([chance.choice((1, 5, 9))]), pack_int64([edge]))
+        return PublishPrices(
+            observed_ns, pack_int32([chance.choice((1, 5, 9))]), pack_int64([edge])
+        )
 
     def _risk(self, at_ns: int, edge: int) -> PublishRisk:
         """Propose poisoned rows: astronomical losses, or columns that do not fit."""

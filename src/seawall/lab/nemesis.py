@@ -8,7 +8,7 @@ from seawall.lab.stations import ReplicaStation, Site, Station
 from seawall.protocol.units import NS_PER_HOUR
 
 STEPS_MAX = 40
-"""A process is killed up to this many turns of the loop after a timer, so between any two awaits."""
+"""A process dies up to this many turns of the loop after a timer, so between any two awaits."""
 
 
 class Nemesis:
@@ -53,8 +53,7 @@ class Nemesis:
         site.tape.down = False
         for station in self._stations:
             station.go_on()
-            if not station.is_up:
-                station.start()
+            self._revive(station)
 
     async def _crash(self, station: Station, kind: str, *, power_lost: bool) -> None:
         if not station.is_up:
@@ -62,6 +61,11 @@ class Nemesis:
         self._site.weather.note(kind)
         await station.kill(power_lost=power_lost)
         await asyncio.sleep(self._chance.uniform(0.02, 1.5))
+        self._revive(station)
+
+    @staticmethod
+    def _revive(station: Station) -> None:
+        """Start it, unless somebody else was quicker."""
         if not station.is_up:
             station.start()
 

@@ -14,8 +14,8 @@ from seawall.lab.tape import Tape, TapeReader
 from seawall.lab.venue import Venue, VenueDoor
 from seawall.lab.weather import Weather
 from seawall.lab.wires import Endpoint, Wires
-from seawall.node.feed import Feed, Taker, follow, start_of
 from seawall.node.effects import Interpreter
+from seawall.node.feed import Feed, Taker, follow, start_of
 from seawall.node.gateway import Gateway, Intake
 from seawall.node.wiring import ClearingMachine
 from seawall.protocol.digest import genesis_chain
@@ -27,6 +27,7 @@ from seawall.replica.evidence import EvidenceStore
 from seawall.replica.findings import Dissent, Equivocation, Finding
 from seawall.replica.machine import Roster, StateMachine
 from seawall.replica.messages import decode, encode
+from seawall.replica.quarantine import Phase, Standing
 from seawall.replica.release import Follower
 from seawall.replica.replica import Replica
 from seawall.replica.snapshots import SnapshotStore
@@ -53,6 +54,7 @@ class Site(msgspec.Struct, frozen=True):
     roster: Roster
     suspect: str
     """The one replica that may lie, vote twice and be served corrupted entries."""
+    vote_interval_s: float
 
 
 class Station:
@@ -131,12 +133,14 @@ class Station:
         """Run a request inside the process. Raises `Lost` if the process dies before it ends."""
         work = asyncio.ensure_future(act)
         lost = asyncio.ensure_future(self._lost.wait())
-        await asyncio.wait((work, lost), return_when=asyncio.FIRST_COMPLETED)
-        lost.cancel()
-        if work.done() and not work.cancelled() and not self._lost.is_set():
-            return work.result()
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+        try:
+            await asyncio.wait((work, lost), return_when=asyncio.FIRST_COMPLETED)
+            if work.done() and not self._lost.is_set():
+                return work.result()
+        finally:
+            lost.cancel()
+            work.cancel()
+            await asyncio.gather(work, lost, return_exceptions=True)
         raise Lost(self.name)
 
     def _plug_in(self) -> Endpoint:
@@ -203,7 +207,14 @@ class TwoFaced(Endpoint):
 
 
 class ReplicaStation(Station):
-    """A replica with its disks."""
+    """A replica with its disks.
+
+    Attributes
+    ----------
+    phases, notices : what the replicas of all lives told, in order
+    lies : entries of which it told a lie
+    early : returns to voting that came too early
+    """
 
     def __init__(self, site: Site, name: str) -> None:
         super().__init__(site, name)
@@ -213,6 +224,7 @@ class ReplicaStation(Station):
         self.phases: list[str] = []
         self.notices: list[str] = []
         self.lies: list[int] = []
+        self.early: list[str] = []
 
     def _plug_in(self) -> Endpoint:
         if self.name != self.site.suspect:
@@ -235,11 +247,22 @@ class ReplicaStation(Station):
                 evidence=EvidenceStore(self.evidence, replica=self.name),
             ),
             new_machine=self._new_machine,
-            settings=Settings(log_id=self.site.roster.log_id),
+            settings=Settings(
+                log_id=self.site.roster.log_id, vote_interval_s=self.site.vote_interval_s
+            ),
             notice=self._take_notice,
         )
         self.replica = replica
         await replica.run()
+
+    def _check_return(self, standing: Standing) -> None:
+        """Whoever votes again after an offence has nothing left that it might sign anew."""
+        assert self.replica is not None
+        certified_seq = self.replica.status().certified_seq
+        if standing.phase is Phase.VOTING and certified_seq <= standing.voted_seq:
+            self.early.append(
+                f"{self.name} votes again at {certified_seq} and had signed {standing.voted_seq}"
+            )
 
     def _new_machine(self) -> StateMachine:
         if self.name != self.site.suspect:
@@ -252,6 +275,7 @@ class ReplicaStation(Station):
         self._hear(notice)
         if isinstance(notice, PhaseChanged):
             self.phases.append(notice.standing.phase.value)
+            self._check_return(notice.standing)
         self.notices.append(type(notice).__name__)
 
 

@@ -35,7 +35,7 @@ STRIKES: dict[str, tuple[float, float]] = {
     "venue_silent": (0.05, 0.30),
     "venue_answer_lost": (0.05, 0.30),
     "venue_twice": (0.05, 0.30),
-    "replica_lies": (0.005, 0.02),
+    "replica_lies": (0.01, 0.05),
     "replica_votes_twice": (0.01, 0.05),
 }
 

@@ -17,6 +17,8 @@ LATENCY_S = (0.0002, 0.002)
 REORDERED_S = 0.02
 DELAYED_S = 1.0
 CAPTURED_MAX = 32
+WATCH = "watch"
+"""Name of the outsider."""
 
 
 class Wires(MemoryHub):
@@ -26,6 +28,7 @@ class Wires(MemoryHub):
     ----------
     cuts : (from, to) pairs of node names between which nothing passes now
     ballots : seq -> chain -> who put its signature to it, of all votes published by their owners
+    heard : the same, of the genuine votes that reached the outsider who watches
     certified_seq : newest entry on whose chain a majority has voted, whoever has heard of it
     """
 
@@ -36,6 +39,7 @@ class Wires(MemoryHub):
         self.weather = weather
         self.cuts: set[tuple[str, str]] = set()
         self.ballots: dict[int, dict[bytes, set[str]]] = {}
+        self.heard: dict[int, dict[bytes, set[str]]] = {}
         self.certified_seq = 0
         self._captured: list[Message] = []
 
@@ -57,21 +61,23 @@ class Wires(MemoryHub):
     def carry(self, sender: MemoryBus, message: Message) -> None:
         """Bring a message to all who listen, or fail to."""
         assert isinstance(sender, Endpoint)
-        self._spread(sender, message)
-        if message.subject.startswith("vote."):
-            vote = decode(Vote, message.data)
-            assert vote is not None
-            self._count(vote)
-            self._meddle(sender, message, vote)
-
-    def _count(self, vote: Vote) -> None:
+        if not message.subject.startswith("vote."):
+            self._spread(sender, message)
+            return
+        vote = decode(Vote, message.data)
+        assert vote is not None
+        note(self.ballots, vote)
         for seq, chain in vote.each():
-            voters = self.ballots.setdefault(seq, {}).setdefault(chain, set())
-            voters.add(vote.replica)
-            if len(voters) >= self._majority:
+            if len(self.ballots[seq][chain]) >= self._majority:
                 self.certified_seq = max(self.certified_seq, seq)
+        self._spread(sender, message, vote)
+        self._meddle(sender, message, vote)
 
-    def _spread(self, sender: "Endpoint", message: Message) -> None:
+    def _tell_watch(self, bus: "Endpoint", message: Message, vote: Vote) -> None:
+        note(self.heard, vote)
+        bus.hear(message)
+
+    def _spread(self, sender: "Endpoint", message: Message, genuine: Vote | None = None) -> None:
         weather = self.weather
         for bus in self.buses:
             assert isinstance(bus, Endpoint)
@@ -85,6 +91,9 @@ class Wires(MemoryHub):
             carried = message
             if weather.strikes("message_corrupted"):
                 carried = Message(message.subject, flip_bit(weather, message.data))
+            if bus.name == WATCH and carried is message and genuine is not None:
+                self.loop.call_later(self.latency_s(), self._tell_watch, bus, message, genuine)
+                continue
             self.loop.call_later(self.latency_s(), bus.hear, carried)
             if weather.strikes("message_repeated"):
                 self.loop.call_later(self.latency_s(), bus.hear, message)
@@ -103,6 +112,12 @@ class Wires(MemoryHub):
             assert len(chains) % DIGEST_BYTES == 0
             forged = msgspec.structs.replace(vote, chains=chains)
             self._spread(sender, Message(message.subject, encode(forged)))
+
+
+def note(ballots: dict[int, dict[bytes, set[str]]], vote: Vote) -> None:
+    """Note who voted which chain of which entry."""
+    for seq, chain in vote.each():
+        ballots.setdefault(seq, {}).setdefault(chain, set()).add(vote.replica)
 
 
 class Endpoint(MemoryBus):
