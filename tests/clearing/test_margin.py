@@ -166,6 +166,21 @@ def test_linear_position_in_the_second_tier() -> None:
     assert told.positions[0].tier == 1
 
 
+def test_a_tier_begins_at_its_floor() -> None:
+    """At 150,003 units exactly: ⌈40 %⌉ less ⌊30 %⌋ is one more than the ⌈10 %⌉ of the tier below."""
+    tiers = (Tier(0, PPB // 10), Tier(150_003, 2 * PPB // 5))
+    terms = builders.linear(value_scale=1, value_per_tick=1, lots_max=10**9, tiers=tiers)
+    state = builders.house(2, contracts=(terms,))
+    builders.move(state, 50_001)
+    hold(state, 1, 3, 50_001)
+    margin.sweep(state)
+    told = explain(state)
+    assert (told.positions[0].tier, told.maintenance_minor) == (1, 60_002 - 45_000)
+    assert state.account[FIRST, MAINTENANCE] == 15_002
+    hold(state, 1, -1, 50_001)
+    assert explain(state).positions[0].tier == 0
+
+
 def test_gains_settled_in_coins_are_cut_and_losses_charged() -> None:
     """100,000 USD inverse from 5,000 to 5,500: 1.818181.. XBT at 5,500, less or plus 5 %."""
     state = builders.house(2)

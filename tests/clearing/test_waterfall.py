@@ -1,4 +1,4 @@
-"""Who bears a shortfall: fund, winners, all, and always the exact sum (LIQD-05, WTRF-02)."""
+"""Who bears a shortfall: fund, winners, all, and always the exact sum (LIQD-05)."""
 
 import pytest
 from hypothesis import given

@@ -1,6 +1,6 @@
 """A liquidation that ran out: the insurance fund takes the account over, losses included (LIQD-05).
 
-Shortfall = what the fund pays + what winners give up + what is shared, exactly (WTRF-02).
+Shortfall = what the fund pays + what winners give up + what is shared, exactly.
 """
 
 from typing import NamedTuple
@@ -64,7 +64,7 @@ def resolve(state: State, case: int, out: Out) -> Resolution | None:
 
     Source
     ------
-    LIQD-05, WTRF-02.
+    LIQD-05.
     """
     row = state.case[case, CASE_ACCOUNT_ROW]
     equity = raw_equity(state, row)
