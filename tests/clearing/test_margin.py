@@ -167,7 +167,7 @@ def test_linear_position_in_the_second_tier() -> None:
 
 
 def test_a_tier_begins_at_its_floor() -> None:
-    """At 150,003 units exactly: ⌈40 %⌉ less ⌊30 %⌋ is one more than the ⌈10 %⌉ of the tier below."""
+    """At 150,003 units exactly: ⌈40 %⌉ less ⌊30 %⌋ is one more than ⌈10 %⌉, the tier below."""
     tiers = (Tier(0, PPB // 10), Tier(150_003, 2 * PPB // 5))
     terms = builders.linear(value_scale=1, value_per_tick=1, lots_max=10**9, tiers=tiers)
     state = builders.house(2, contracts=(terms,))

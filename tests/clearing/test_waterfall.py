@@ -180,10 +180,13 @@ def test_a_position_beyond_the_funds_bound_waits_with_an_alarm() -> None:
     """The fund is exempt from the lots limit, not from lots times value in int64."""
     terms = builders.linear(lots_max=(1 << 62) // (10**7 * 10**5) - 1)
     state = builders.house(3, contracts=(terms,))
-    lots = state.instrument[1, 7] // 8
+    lots = state.instrument[1, 7]
     builders.trade(state, BROKE, SHORT, 1, lots, 50_000 * 100_000)
     assert waterfall.can_take_over(state, BROKE, 0)
-    builders.trade(state, FUND, SAVER, 1, lots * 2, 50_000 * 100_000)
+    # What it holds on the other side makes room, what it holds on the same side takes it.
+    builders.trade(state, SAVER, FUND, 1, lots, 50_000 * 100_000)
+    assert waterfall.can_take_over(state, BROKE, 0)
+    builders.trade(state, FUND, SAVER, 1, lots + 10, 50_000 * 100_000)
     resolution, out = resolve(state)
     assert resolution is None
     assert not out.events

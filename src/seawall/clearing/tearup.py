@@ -41,6 +41,9 @@ from seawall.protocol.units import AMOUNT_MAX, PPB, mul_div_floor
 RANK_BITS = 256
 """Fractions with divisors below 2^124 differ by more than 2^-248 or not at all."""
 
+ROOM = AMOUNT_MAX // 4
+"""Two amounts up to this can be added whatever the closing itself realises."""
+
 ROUNDING_MARGIN = 2
 """Valuation minor units that the roundings of a conversion may take besides what is given."""
 
@@ -153,7 +156,7 @@ def _deleverage_position(
         taken = min(abs(winner.lots), size - closed)
         share = target_minor * (closed + taken) // size - target_minor * closed // size
         amount = rehearse(state, winner, instrument, taken, share)
-        if amount is None:
+        if amount is None or amount > ROOM or state.account[row, BALANCE + asset] > ROOM:
             continue
         moved = taken if lots > 0 else -taken
         value = state.instrument[instrument, MARK_VALUE]

@@ -29,17 +29,17 @@ from seawall.clearing.layout import (
 from seawall.clearing.ledger import post
 from seawall.clearing.margin import evaluate_row, raw_equity
 from seawall.clearing.outcome import Out
-from seawall.clearing.positions import positions, transfer
+from seawall.clearing.positions import positions, split_trade, transfer
 from seawall.clearing.state import State
 from seawall.clearing.tearup import deleverage, share_loss
 from seawall.protocol.effects import RaiseAlarm
 from seawall.protocol.events import CaseEnd, PositionTransferred, ShortfallFound, Why
 from seawall.protocol.ids import INSURANCE, account_row
-from seawall.protocol.units import AMOUNT_MAX
+from seawall.protocol.units import AMOUNT_MAX, is_amount
 
 FUND_ROW = account_row(INSURANCE)
-HEADROOM = AMOUNT_MAX // 4
-"""Amounts up to this may be added to one another three times over."""
+ROUNDINGS = 4
+"""Minor units that both sides of one move may lose to rounding, winners between them included."""
 
 
 class Resolution(NamedTuple):
@@ -127,26 +127,27 @@ def can_take_over(state: State, row: int, equity: int) -> bool:
     The fund is exempt from the lots limit, not from the bound that keeps lots times value in
     int64 at any price (LIQD-05). Nothing is written.
     """
-    if not -HEADROOM <= equity <= HEADROOM:
-        return False
     held = {i: (lots, cost) for i, lots, cost in positions(state, FUND_ROW)}
     opened = 0
-    moved = [abs(state.account[row, BALANCE + asset]) for asset in range(ASSETS_MAX)]
+    moved = [
+        abs(state.account[row, BALANCE + asset]) + abs(state.account[FUND_ROW, BALANCE + asset])
+        for asset in range(ASSETS_MAX)
+    ]
+    moved[0] += abs(equity)
     for instrument, lots, cost in positions(state, row):
+        value = state.instrument[instrument, MARK_VALUE]
         fund_lots, fund_cost = held.get(instrument, (0, 0))
         opened += instrument not in held
-        value_max = _value_max(state, instrument)
-        if (abs(fund_lots) + abs(lots)) * value_max > HEADROOM:
+        after_lots, after_cost, realised = split_trade(fund_lots, fund_cost, lots, value)
+        if abs(after_lots) * _value_max(state, instrument) > AMOUNT_MAX:
             return False
+        if not is_amount(after_cost):
+            return False
+        # A premium is paid in cash by one and got by the other: as much as lots times value.
+        gains = abs(lots * value - cost) + abs(realised) + abs(lots * value)
         asset = state.instrument[instrument, ASSET]
-        # Both sides may realise all that they carry.
-        carried = abs(cost) + abs(fund_cost) + (abs(fund_lots) + abs(lots)) * value_max
-        moved[asset] += carried // state.instrument[instrument, VALUE_SCALE] + 2
-    moved[0] += abs(equity)
-    fits = all(
-        moved[asset] + abs(state.account[FUND_ROW, BALANCE + asset]) <= AMOUNT_MAX
-        for asset in range(ASSETS_MAX)
-    )
+        moved[asset] += gains // state.instrument[instrument, VALUE_SCALE] + ROUNDINGS
+    fits = all(amount <= AMOUNT_MAX for amount in moved)
     return fits and _has_slots(state, len(held), opened)
 
 
