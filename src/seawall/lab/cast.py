@@ -53,6 +53,14 @@ SENDER_IDS = {name: place for place, (name, _) in enumerate(ROLES, 1)}
 
 STREAM_TRADES, STREAM_DEPOSITS = 1, 2
 
+FUNDING_INTERVAL_NS = 4 * NS_PER_HOUR
+"""BitMEX paid at 04, 12 and 20 UTC. Periods here begin at midnight (FUND-02), so that eight hours
+would pay at 00, 08 and 16; every four hours pays at all six."""
+
+FUND_USD_PER_TRADER, FUND_XBT_PER_TRADER = 250 * 10**6, 2 * 10**6
+FUND_FLOOR_PER_TRADER = 220 * 10**6
+"""What the fund keeps for what it has taken over and not sold yet; below it, winners pay."""
+
 # Price moves of the risk rows in percent: worst of these is the requirement in portfolio mode.
 MOVES = (-16, -14, -12, -10, -8, -6, -4, -2, 0, 2, 4, 6, 8, 10, 12, 14, 16)
 
@@ -107,6 +115,7 @@ def make_cast(seed: int, accounts: int, at_ns: int) -> Cast:
             call_deadline_ns=NS_PER_HOUR,
             checkpoint_entries=500,
             orders_per_tick_max=256,
+            fund_floor_minor=FUND_FLOOR_PER_TRADER * accounts,
         ),
     )
     return Cast(genesis, sender_seeds, replica_seeds)
@@ -138,7 +147,7 @@ def contracts() -> tuple[ListInstrument, ListInstrument]:
         initial_factor_ppb=2 * PPB,
         basis_max_ppb=PPB // 200,
         basis_weight_ppb=PPB // 10,
-        funding_interval_ns=8 * NS_PER_HOUR,
+        funding_interval_ns=FUNDING_INTERVAL_NS,
         funding_max_ppb=PPB // 400,
         risk_unit=RISK_UNIT,
         order_band_ppb=PPB // 50,

@@ -31,7 +31,9 @@ PREMIUM_SHARE = 10
 index, as it did in the real crash, so that funding has something to measure."""
 PREMIUM_MINUTES = 30
 TRADERS_PER_FILL = 50
-"""One trader in this many trades in a minute."""
+"""One trader in this many trades in a minute ..."""
+FILLS_A_MINUTE_MIN = 12
+"""... but no fewer trades than this happen."""
 
 
 class Fill(msgspec.Struct, frozen=True):
@@ -112,7 +114,8 @@ class Crowd:
         """Return the minute's ordinary fills; none when the venue stands still."""
         if not bar.observed:
             return []
-        count = -(-len(self._traders) // TRADERS_PER_FILL)
+        count = max(-(-len(self._traders) // TRADERS_PER_FILL), FILLS_A_MINUTE_MIN)
+        count = min(count, len(self._traders))
         fills = []
         for account, instrument in self._rng.sample(self._traders, count):
             maker = self._rng.choice(self._makers)

@@ -15,6 +15,8 @@ from seawall.lab.cast import (
     ATTESTOR,
     CLOCKS,
     DESKS,
+    FUND_USD_PER_TRADER,
+    FUND_XBT_PER_TRADER,
     GOVERNOR,
     INVERSE,
     LINEAR,
@@ -22,6 +24,7 @@ from seawall.lab.cast import (
     REPORTERS,
     RISK,
     STREAM_DEPOSITS,
+    STREAM_TRADES,
     USD,
     XBT,
     contracts,
@@ -39,6 +42,7 @@ from seawall.protocol.commands import (
     OpenSubAccounts,
     RecordDeposits,
     RecordTrades,
+    SetParameter,
     Tick,
     Transfer,
     Withdraw,
@@ -56,12 +60,15 @@ from seawall.protocol.units import NS_PER_HOUR, NS_PER_MINUTE
 
 MAKER_COUNT = 4
 MAKER_USD, MAKER_XBT = 400_000_000 * 10**6, 60_000 * 10**8
-FUND_USD_PER_TRADER, FUND_XBT_PER_TRADER = 60 * 10**6, 10**6
 RISK_EVERY_MINUTES, RISK_LIFE_NS = 60, 3 * NS_PER_HOUR
-WITHDRAWALS_A_MINUTE = 2
+WITHDRAW_EVERY_MINUTES, WITHDRAWALS_AT_ONCE = 10, 2
 TOP_UP_SHARE = 0.35
 """How many of those who are called bring the money."""
 COLUMN_ROWS = 1000
+"""Rows of one report: its outcome, with a line for each account, must fit one message."""
+TRANSFERS_AT_ONCE = 200
+REPORTS_A_MINUTE = 6
+"""The minute's fills come in this many reports, so that the house is busy between ticks too."""
 
 
 class Stage(Protocol):
@@ -73,6 +80,10 @@ class Stage(Protocol):
 
     async def released(self, receipt: object) -> tuple[AnyEvent, ...]:
         """Return the events of the entry once a majority certified them."""
+        ...
+
+    async def settled(self) -> None:
+        """Return once every effect that was released has been carried out and reported."""
         ...
 
 
@@ -87,19 +98,19 @@ class Roster(msgspec.Struct, frozen=True):
 
 
 class Script:
-    """Plays one scenario.
+    """Plays one scenario: equal seeds ask for the same things, in the same order where it matters.
 
-    Parameters
+    Attributes
     ----------
-    book : where liquidation orders find their fills; `fills` is what it executed since
+    book : where liquidation orders find their fills
+    fills : what it executed since the last report
+    called : (account, amount) of margin calls that nobody has answered yet
     """
 
     def __init__(self, stage: Stage, *, seed: int, accounts: int, bars: list[Bar]) -> None:
         self.book = Book()
         self.fills: list[Fill] = []
         self.called: list[tuple[int, int]] = []
-        """(account, amount) of margin calls that nobody has answered yet"""
-        self.withdrawals_tried = 0
         self.roster = Roster({}, {}, [])
         self._stage = stage
         self._bars = bars
@@ -108,7 +119,7 @@ class Script:
         self._rng = random.Random(f"script:{seed}")
         self._seed = seed
         self._crowd = Crowd(seed, [], [])
-        self._numbers = {STREAM_DEPOSITS: 0, 1: 0}
+        self._numbers = {STREAM_DEPOSITS: 0, STREAM_TRADES: 0}
 
     async def open(self) -> None:
         """List the contracts, open the accounts, bring the money in, and take the positions."""
@@ -126,18 +137,34 @@ class Script:
             self.roster.makers,
         )
 
-    async def play(self, minute: int, *, liar: str | None = None, frozen: bool = False) -> None:
-        """Play one minute: prices, then time, then what people do about them."""
+    async def play(self, minute: int, *, liar: str | None = None) -> None:
+        """Play one minute: prices, then time, then what people do about them.
+
+        Each step waits until the one before is durable, so that neither the log's delays nor its
+        faults change what the house computes.
+
+        Parameters
+        ----------
+        liar : price source that lies in this minute, if any
+        """
         bar = self._bars[minute]
         self.book.open_minute(bar)
         if minute % RISK_EVERY_MINUTES == 0:
             await self._publish_risk(bar.close)
         await self._prices_and_time(minute, liar)
-        fills, self.fills = self._crowd.trade(bar) + self.fills, []
-        chores = [self._report_trades(fills), self._top_up()]
-        if minute % 10 == 0 or frozen:
-            chores.append(self._withdraw())
-        await asyncio.gather(*chores)
+        fills, self.fills = self.fills + self._crowd.trade(bar), []
+        for start in range(REPORTS_A_MINUTE):
+            await self._report_trades(fills[start::REPORTS_A_MINUTE])
+        await self._top_up()
+        # While the venue stands still people want their money out more than ever.
+        if minute % WITHDRAW_EVERY_MINUTES == 0 or not bar.observed:
+            await self._withdraw()
+
+    async def close(self) -> None:
+        """Ask for a checkpoint at every entry from now on: the last state is voted upon."""
+        await self._stage.settled()
+        last = await self._stage.submit(GOVERNOR, SetParameter("checkpoint_entries", 1))
+        await self._stage.released(last)
 
     def hear(self, events: tuple[AnyEvent, ...]) -> None:
         """Take note of released events: who is called, and who is out."""
@@ -199,13 +226,14 @@ class Script:
         rows += [(INSURANCE, USD, FUND_USD_PER_TRADER * count)]
         rows += [(INSURANCE, XBT, FUND_XBT_PER_TRADER * count)]
         await self._deposit(rows)
-        for holder, trader in self.roster.traders.items():
-            if trader.isolated:
-                amount = trader.collateral_minor
-                parent = self.roster.cash[holder]
-                await self._stage.submit(
-                    trader.desk, Transfer(parent, holder, trader.asset, amount)
-                )
+        for desk in DESKS:
+            transfers = [
+                Transfer(self.roster.cash[holder], holder, t.asset, t.collateral_minor)
+                for holder, t in self.roster.traders.items()
+                if t.isolated and t.desk == desk
+            ]
+            for start in range(0, len(transfers), TRANSFERS_AT_ONCE):
+                await self._stage.submit(desk, *transfers[start : start + TRANSFERS_AT_ONCE])
 
     async def _take_positions(self, bar: Bar) -> None:
         fills = []
@@ -226,8 +254,10 @@ class Script:
         )
         at_ns = self._bars[minute].at_ns
         ticks = await asyncio.gather(*(self._stage.submit(clock, Tick(at_ns)) for clock in CLOCKS))
-        # 2020 waits for the house: no minute begins before the last one's outcome is certified.
+        # 2020 waits for the house: nobody acts before the minute's outcome is certified, and what
+        # it asks of the world is done before the next one begins.
         await asyncio.gather(*(self._stage.released(tick) for tick in ticks))
+        await self._stage.settled()
 
     async def _publish_risk(self, price_ticks: int) -> None:
         now = self._bars[0].at_ns if not self.roster.traders else self._now
@@ -244,7 +274,7 @@ class Script:
 
     async def _report_trades(self, fills: list[Fill]) -> None:
         if fills:
-            number = self._next_number(1)
+            number = self._next_number(STREAM_TRADES)
             await self._report(record_trades(number, fills))
 
     async def _deposit(self, rows: list[tuple[int, int, int]]) -> None:
@@ -286,9 +316,8 @@ class Script:
     async def _withdraw(self) -> None:
         """A few traders ask for a twentieth of what they brought."""
         whole = [account for account, t in self.roster.traders.items() if not t.isolated]
-        for account in self._rng.sample(whole, WITHDRAWALS_A_MINUTE):
+        for account in self._rng.sample(whole, WITHDRAWALS_AT_ONCE):
             trader = self.roster.traders[account]
-            self.withdrawals_tried += 1
             amount = trader.collateral_minor // 20
             await self._stage.submit(trader.desk, Withdraw(account, trader.asset, amount, 1))
 
