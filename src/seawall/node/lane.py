@@ -136,6 +136,10 @@ class Lane:
                 next_number = 0 if record.refused else max(next_number, record.number + 1)
         return next_number
 
+    def close(self) -> None:
+        """Let go of the journal's file, once nothing is sent any more."""
+        self._journal.close()
+
     @property
     def troubled(self) -> bool:
         """Whether the last try of any lane of this gateway failed."""
@@ -143,13 +147,15 @@ class Lane:
 
     async def send(self, parcel: Parcel) -> None:
         """Return when the log holds the batch durably; retry for as long as that takes."""
+        if parcel.settled.is_set():
+            return  # left over by a crash, and released before its turn came
         if parcel.entry_digest not in self.kept:
             await self._insist(lambda: self._write(parcel))
         if parcel.seq == 0:
-            await asyncio.gather(
-                self._insist(lambda: self._append(parcel)),
-                self._insist(self._journal.sync),
-            )
+            # Synced first: a log that holds what a loss of power then takes from the journal
+            # would be given the same request again under the next number.
+            await self._insist(self._journal.sync)
+            await self._insist(lambda: self._append(parcel))
 
     async def drained(self) -> None:
         """Return when nothing is kept any more."""
