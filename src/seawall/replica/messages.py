@@ -78,5 +78,5 @@ def decode(kind: type[T], data: bytes) -> T | None:
         return None
     try:
         return msgspec.msgpack.decode(memoryview(data)[1:], type=kind)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
