@@ -17,7 +17,7 @@ from rich.table import Table
 from benchmarks.figure import Figure
 from seawall.node.build import build_hash, use_kernel_cache
 
-BENCHES = ("fills", "rows", "apply")
+BENCHES = ("fills", "rows", "apply", "intake", "start")
 """Modules beside this one; each has `run() -> list[Figure]` and asserts equal results first."""
 
 
