@@ -6,15 +6,12 @@ import msgspec
 
 from seawall.protocol.events import (
     AccountLines,
-    AccountsMoved,
     AnyEvent,
     Checkpointed,
-    Event,
     IndexMoved,
     MarksMoved,
     Outcome,
     Posted,
-    Rejected,
     TradesRecorded,
 )
 
@@ -77,16 +74,10 @@ def lies_in(outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
         if not isinstance(event, Checkpointed):
             yield f"no {name}", msgspec.structs.replace(outcome, events=before + after)
     for position, effect in enumerate(outcome.effects):
-        rest = outcome.effects[:position], outcome.effects[position + 1 :]
+        earlier, later = outcome.effects[:position], outcome.effects[position + 1 :]
         for field in effect.__struct_fields__:
             value = getattr(effect, field)
             if isinstance(value, int):
-                lie = msgspec.structs.replace(effect, **{field: value + 1})
-                told_effects = (*rest[0], lie, *rest[1])
+                wrong = msgspec.structs.replace(effect, **{field: value + 1})
                 place = f"{type(effect).__name__}.{field}"
-                yield place, msgspec.structs.replace(outcome, effects=told_effects)
-
-
-def is_refusal(event: Event) -> bool:
-    """Tell whether the event refuses a command."""
-    return isinstance(event, Rejected)
+                yield place, msgspec.structs.replace(outcome, effects=(*earlier, wrong, *later))

@@ -11,6 +11,7 @@ from seawall.protocol.commands import (
     AnyCommand,
     AttestRisk,
     CloseAccount,
+    InstrumentTerms,
     ListInstrument,
     OpenSubAccounts,
     PublishPrices,
@@ -28,7 +29,7 @@ from seawall.protocol.commands import (
     Withdraw,
 )
 from seawall.protocol.digest import digest
-from seawall.protocol.effects import Payout, PlaceOrder
+from seawall.protocol.effects import PlaceOrder
 from seawall.protocol.events import AccountsOpened
 from seawall.protocol.genesis import Limits, Parameters
 from seawall.protocol.ids import EXTERNAL, FEES, INSURANCE, TRANSIT
@@ -86,7 +87,6 @@ class Traffic:
             self.outbox.append((outcome.seq, index))
             if isinstance(effect, PlaceOrder):
                 self.orders.append((outcome.seq, index, effect))
-            assert isinstance(effect, Payout | PlaceOrder) or effect
 
     def fund(self) -> None:
         rows = []
@@ -172,7 +172,11 @@ class Traffic:
             buyer = self.draw.choice((seller, 7, -1, 1 << 40)) if wrong == 0 else buyer
             seller = EXTERNAL if wrong == 1 else seller
             instrument = self.draw.choice((0, 7, 99, -3)) if wrong in (2, 3) else instrument
-            lots = self.draw.choice((0, -5, 1 << 60, 10_000_001)) if wrong in (4, 5) else lots
+            lots = (
+                self.draw.choice((0, -5, 1 << 60, 9_999_999, 10_000_001))
+                if wrong in (4, 5)
+                else lots
+            )
             ticks = self.draw.choice((0, -1, 1 << 50, 999)) if wrong in (6, 7) else ticks
         return buyer, seller, instrument, lots, ticks, self.draw.randint(0, 1)
 
@@ -277,7 +281,7 @@ class Traffic:
         sender, command = draw.choice(commands)
         self.note(self.world.send(sender, command))
 
-    def bad_terms(self) -> object:
+    def bad_terms(self) -> InstrumentTerms:
         terms = self.draw.choice(make_listing()).terms
         fields = {name: getattr(terms, name) for name in terms.__struct_fields__}
         wrong = {

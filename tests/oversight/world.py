@@ -181,6 +181,11 @@ class World:
         self.numbers[sender] += 1
         return self.follow(self.sign(sender, self.numbers[sender], commands))
 
+    @staticmethod
+    def read(entry: tuple[bytes, bytes]) -> Outcome:
+        """The outcome of one (payload, outcome)."""
+        return decode_outcome(entry[1])
+
     @property
     def outcome(self) -> Outcome:
         """The last outcome told."""
@@ -220,8 +225,13 @@ class World:
         found = self.send(first, command)
         if self.parameters.reports_min < 2 or not self.accepted:
             return found
-        told = digest(encode_any(command), person=b"seawall/report")
-        return found + self.send(second, ConfirmReport(command.stream, command.number, told))
+        vouch = ConfirmReport(command.stream, command.number, self.digest_of(command))
+        return found + self.send(second, vouch)
+
+    @staticmethod
+    def digest_of(command: RecordDeposits | RecordTrades) -> bytes:
+        """What reporters of one report must agree on."""
+        return digest(encode_any(command), person=b"seawall/report")
 
     @property
     def accepted(self) -> bool:
@@ -265,6 +275,12 @@ class World:
         for name in ("clock", "clock-2", "clock-3"):
             found += self.send(name, Tick(self.now_ns))
         return found
+
+    def at(self, minutes: int, values: dict[int, int]) -> list[Finding]:
+        """Be so many minutes after the start, with fresh prices at that very tick."""
+        second_ns = 10**9
+        self.tick(START_NS + minutes * MINUTE_NS - second_ns - self.now_ns)
+        return self.prices(values) + self.tick(second_ns)
 
     def attest(
         self,

@@ -278,8 +278,9 @@ class Liquidation:
         self.record.require(
             "LIQD-05", f"{subject}: fund pays {bearable}", parts[0] >= bearable, parts[0]
         )
-        # What cannot be divided in coins is left to the fund too: less than one unit of each.
-        dust = sum(1 + ceil_div(each.price, each.unit) for each in self.house.assets)
+        # What cannot be divided in coins is left to the fund too: at most a unit of each where
+        # an account's means are counted, and one where it pays.
+        dust = sum(2 + 2 * ceil_div(each.price, each.unit) for each in self.house.assets)
         if parts[0] > bearable + dust:
             sharers = [
                 each.id

@@ -30,6 +30,8 @@ class Record:
         self.payouts: list[Payout] = []
         self.postings: dict[int, dict[tuple[int, int], int]] = {}
         """Reason to (account id or minus an instrument, asset) to the sum posted."""
+        self.verdicts: list[int] = []
+        """What the auditor thinks of each command."""
         self.findings: list[Finding] = []
         self.compared = 0
         self.trusted = 0
@@ -80,6 +82,7 @@ class Record:
 
         The books follow the auditor's own verdict; only where the rules are silent, the house's.
         """
+        self.verdicts.append(verdict)
         code = self._codes.get(index, ACCEPTED)
         if verdict == SILENT:
             self.trusted += 1
