@@ -27,18 +27,24 @@ STEP_S = 0.01
 
 
 class LossyHub(MemoryHub):
-    """Loses one message in `lost_in` (0: none), by a seed of its own."""
+    """Loses one message in `lost_in` (0: none), by a seed of its own.
+
+    `deaf_to` is the beginning of subjects that nobody hears.
+    """
 
     def __init__(self, *, lost_in: int = 0, seed: int = 1) -> None:
         super().__init__()
         self.lost_in = lost_in
         self.chance = random.Random(seed)
         self.cut: list[MemoryBus] = []
+        self.deaf_to: str | None = None
         self.heard: list[Message] = []
 
     def carry(self, sender: MemoryBus, message: Message) -> None:
         self.heard.append(message)
         if sender in self.cut:
+            return
+        if self.deaf_to is not None and message.subject.startswith(self.deaf_to):
             return
         for bus in self.buses:
             if bus in self.cut:

@@ -61,6 +61,16 @@ def test_nothing_without_a_certificate_and_nothing_without_the_outcome() -> None
     assert seqs(assembly) == [6]
 
 
+def test_an_older_entry_that_is_settled_late_does_not_wait_for_a_newer_one() -> None:
+    assembly = assembly_of()
+    assembly.hear_outcome("a", COURSE.messages[0])
+    assembly.hear_vote(COURSE.vote("a", 1, 2))
+    assembly.hear_vote(COURSE.vote("b", 2, 2))
+    assert assembly.take() == []
+    assembly.hear_vote(COURSE.vote("b", 1, 1))
+    assert seqs(assembly) == [1]
+
+
 def test_one_honest_source_is_enough_where_votes_are_known() -> None:
     assembly = assembly_of()
     vote_all(assembly, 1, 3)
@@ -223,6 +233,26 @@ def test_handovers_carry_a_reader_over_a_change_whose_votes_it_missed() -> None:
     assert max(assembly.rosters) == 3
     assembly.hear_answer("e", OutcomesAnswered("e", outcomes, newest, handovers, 1, ""))
     assert seqs(assembly) == list(range(1, 41))
+
+
+def test_a_handover_leads_to_the_next_epoch_of_the_same_log_only() -> None:
+    proof = TURNED.proof(15)
+    right = TURNED.rosters[16]
+    replace = msgspec.structs.replace
+    assert follow_handovers(TURNED.anchor, (proof,), lambda _: right) == {
+        1: TURNED.anchor,
+        2: right,
+    }
+    wrong: tuple[Roster | None, ...] = (
+        replace(right, epoch=3),
+        replace(right, epoch=1),
+        replace(right, log_id=bytes(32)),
+        replace(right, keys=()),
+        None,
+    )
+    for named in wrong:
+        read = {proof.outcome: named}
+        assert isinstance(follow_handovers(TURNED.anchor, (proof,), read.get), str)
 
 
 @settings(max_examples=200)

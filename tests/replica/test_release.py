@@ -33,8 +33,29 @@ def test_a_late_reader_is_given_what_was_published_before_it_came() -> None:
                 house.start(name)
             seq = await house.append_many(200)
             await house.until_certified(seq)
+            loop = asyncio.get_running_loop()
+            since_s = loop.time()
             got = await take(house.follower(position=START), seq)
             assert [released.outcome for released in got] == truth(house)
+            # Virtual time: one question at once and one for the rest, not one for every entry.
+            assert loop.time() - since_s < 0.2
+
+    play(scene())
+
+
+def test_lost_outcomes_are_asked_for_without_delay() -> None:
+    async def scene() -> None:
+        async with open_house(*TRIO) as house:
+            follower = house.follower(position=START)
+            taking = asyncio.create_task(take(follower, 6))
+            for name in TRIO:
+                house.start(name)
+            await house.until_certified(1)
+            house.hub.deaf_to = "outcome."
+            since_s = asyncio.get_running_loop().time()
+            await house.append_many(5)
+            assert len(await taking) == 6
+            assert asyncio.get_running_loop().time() - since_s < 0.5
 
     play(scene())
 

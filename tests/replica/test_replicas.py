@@ -12,12 +12,13 @@ from seawall.protocol.codec import log_id_of
 from seawall.protocol.digest import genesis_chain
 from seawall.replica.assembly import Position
 from seawall.replica.disk import MemoryDisk
+from seawall.replica.doors import Notice, PhaseChanged
 from seawall.replica.evidence import EvidenceStore
 from seawall.replica.findings import Dissent, verify_dissent
 from seawall.replica.log import Entry, LogUnavailable, ReadGap
 from seawall.replica.logs.memory import MemoryLog, MemoryStore
 from seawall.replica.logs.sqlite import SqliteLog
-from seawall.replica.messages import Status, decode
+from seawall.replica.messages import OutcomesAnswered, OutcomesAsked, Status, decode, encode
 from seawall.replica.quarantine import OFFENCES_MAX, Phase
 from seawall.replica.reading import ReadFault
 from seawall.replica.snapshots import SnapshotRefused, SnapshotStore, pages_name, seal_name
@@ -276,6 +277,52 @@ def test_an_honest_replica_never_signs_two_chains_for_one_entry() -> None:
                 vote = decode(Vote, message.data) if message.subject == "vote.b" else None
                 for at, chain in () if vote is None else vote.each():
                     assert signed.setdefault(("b", at), chain) == chain
+
+    play(scene())
+
+
+class TimedNotices(list[Notice]):
+    """Remembers what had been said on the bus when each phase began."""
+
+    def __init__(self, house: House) -> None:
+        super().__init__()
+        self.house = house
+        self.began: dict[Phase, int] = {}
+
+    def append(self, notice: Notice) -> None:
+        super().append(notice)
+        if isinstance(notice, PhaseChanged):
+            self.began[notice.standing.phase] = len(self.house.hub.heard)
+
+
+def test_in_quarantine_a_replica_neither_votes_nor_tells_outcomes() -> None:
+    async def scene() -> None:
+        async with open_house(*TRIO) as house:
+            lives: list[Ledger] = [Liar(25)]
+            house.machines["b"] = lambda: lives.pop() if lives else Ledger()
+            timed = TimedNotices(house)
+            house.notices["b"] = timed
+            for name in TRIO:
+                house.start(name)
+            # All at once: b has signed far beyond its lie before anybody can tell it so.
+            await house.append_many(40)
+            await house.until(lambda: Phase.CATCHING_UP in timed.began, "b restored")
+            await house.until_applied(41)
+            asker = house.hub.bus()
+            asked = encode(OutcomesAsked(first_seq=30, last_seq=40))
+            for name, held in (("a", 11), ("b", 0)):
+                data = await asker.request(f"outcomes.{name}", asked, timeout_s=1.0)
+                answered = decode(OutcomesAnswered, data)
+                assert answered is not None
+                assert len(answered.outcomes) == held
+                assert (answered.oldest_seq > 0) == (name == "a")
+            await asyncio.sleep(5)
+            assert house.phases("b")[-1] is Phase.CATCHING_UP
+            await house.append_many(1)
+            await house.until(lambda: Phase.VOTING in timed.began, "b rejoins")
+            silence = house.hub.heard[timed.began[Phase.OUTVOTED] : timed.began[Phase.VOTING]]
+            told = {message.subject for message in silence if message.subject.endswith(".b")}
+            assert told == {"status.b"}
 
     play(scene())
 

@@ -185,6 +185,19 @@ def test_a_readmitted_vote_can_end_a_split() -> None:
     assert tally.quarantined() == ("b",)
 
 
+def test_a_readmitted_vote_settles_what_it_said_of_newer_entries() -> None:
+    tally = Tally(roster_for(*TRIO))
+    tally.add(vote("a", 1, 3))
+    tally.add(vote("b", 1, 3))
+    assert kinds(tally.add(vote("c", 2, 2, "lie"))) == ["Dissent"]
+    assert tally.add(vote("c", 4, 5)) == []
+    assert tally.add(vote("a", 4, 5)) == []
+    findings = tally.add(vote("b", 4, 4))
+    assert kinds(findings) == ["Certified", "Readmitted"]
+    # Entry 5 has the votes of a and c, and b was never needed for it.
+    assert tally.certified_seq == 5
+
+
 def test_strangers_other_epochs_and_forgeries_are_bad_votes() -> None:
     tally = Tally(roster_for(*TRIO))
     stranger = vote("d", 1, 1, names=("a", "b", "c", "d"))

@@ -103,6 +103,13 @@ def test_a_certificate_that_proves_nothing_is_refused(
     assert verify_certificate(certificate, ROSTER) == reason
 
 
+def test_a_vote_of_one_epoch_does_not_count_in_the_next_with_the_same_keys() -> None:
+    later = Roster(log_id=ROSTER.log_id, epoch=2, keys=ROSTER.keys)
+    moved = msgspec.structs.replace(vote_of("a"), epoch=2)
+    assert check_vote(moved, later) == "signature"
+    assert check_vote(vote_of("a", roster=later), later) is None
+
+
 def test_a_certificate_of_strangers_is_refused() -> None:
     strangers = Roster(log_id=ROSTER.log_id, epoch=1, keys=keys_of("a", "x", "y"))
     votes = tuple(vote_of(name, roster=strangers) for name in ("x", "y"))

@@ -107,11 +107,12 @@ class Assembly:
         if vote.epoch != self.tally.roster.epoch:
             return []
         findings = self.tally.add(vote)
+        # Also a vote that certifies nothing newer may settle an entry that held the walk up.
+        self._worth_a_look = True
         for finding in findings:
             if isinstance(finding, Certified):
                 certificate = finding.certificate
                 self.certified_seq = max(self.certified_seq, certificate.seq)
-                self._worth_a_look = True
                 if self.position is None:
                     self.position = Position(seq=certificate.seq, chain=certificate.chain)
         return findings

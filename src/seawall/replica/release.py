@@ -139,8 +139,9 @@ class Follower:
     async def _ask(self) -> None:
         """Ask one replica after the other for a hole that stays open, or out of a long silence."""
         hole_before: int | None = None
-        position_before: Position | None = None
-        quiet_s = 0.0
+        position_before = self._assembly.position
+        # Whoever begins asks at once: nobody may have anything to say for a while.
+        quiet_s = SILENCE_S
         while True:
             await self._clock.sleep(ASK_INTERVAL_S)
             position = self._assembly.position
@@ -151,7 +152,8 @@ class Follower:
                 hole = await self._fill(hole)
                 quiet_s = 0.0
             elif quiet_s >= SILENCE_S:
-                await self._ask_next(1 if position is None else position.seq + 1)
+                # Without a position only the newest certificate is of use.
+                await self._ask_next(0 if position is None else position.seq + 1)
                 quiet_s = 0.0
             hole_before = hole
 
@@ -186,7 +188,7 @@ class Follower:
         for finding in self._assembly.hear_answer(source, answered):
             self._notice(finding)
         self._news.set()
-        if first_seq <= self._assembly.certified_seq:
+        if 0 < first_seq <= self._assembly.certified_seq:
             self._check_reach(source, first_seq, answered)
 
     def _check_reach(self, source: str, first_seq: int, answered: OutcomesAnswered) -> None:
