@@ -244,6 +244,7 @@ class Gateway:
             for lane in self._lanes():
                 for submission in lane.waiting():
                     submission.stop(stopped)
+                lane.lane.close()
 
     @property
     def _caught_up(self) -> bool:

@@ -79,11 +79,15 @@ class Journal(Protocol):
         ...
 
     def rewrite(self, records: list[Record]) -> None:
-        """Replace all records by these, at once or not at all."""
+        """Replace all records by these, at once or not at all. Raises `JournalFault`."""
         ...
 
     def size_bytes(self) -> int:
         """Return how much is written, to judge when a rewrite is worth it."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file; nothing is written any more."""
         ...
 
 
@@ -160,6 +164,9 @@ class MemoryJournal:
         """Return how much is written."""
         return len(self._store)
 
+    def close(self) -> None:
+        """Nothing to let go of."""
+
 
 class FileJournal:
     """A journal in one file, readable by its owner only: it holds what clients asked for."""
@@ -211,15 +218,23 @@ class FileJournal:
         """Write a new file beside the old one and put it in its place."""
         data = b"".join(frame_record(record) for record in records)
         beside = self._path.with_suffix(".new")
-        with beside.open("wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._path)
-        sync_folder(self._path.parent)
+        try:
+            with beside.open("wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self._path)
+        except OSError as fault:
+            beside.unlink(missing_ok=True)
+            raise JournalFault(f"{self._path.name}: {fault.strerror}") from fault
+        # What is open is the old file, which has no name any more.
         self._open()
         self._size_bytes = len(data)
+        try:
+            sync_folder(self._path.parent)
+        except OSError as fault:
+            raise JournalFault(f"{self._path.name}: {fault.strerror}") from fault
 
     def size_bytes(self) -> int:
         """Return how much is written."""

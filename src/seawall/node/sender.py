@@ -75,7 +75,8 @@ class Sender:
     Invariants
     ----------
     Numbers have no gap. No command is signed under two numbers unless the machine has refused
-    the first entry whole, without a trace.
+    the first entry whole, without a trace. Commands enter the log in the order of their
+    submission, unless somebody else uses the sender's key and takes a number away.
     """
 
     def __init__(
