@@ -188,6 +188,14 @@ def _check_naming(history: History, watch: Station, suspect: ReplicaStation) -> 
         if wrong and len(honest) >= MAJORITY and not named & {"Dissent", "Equivocation"}:
             history.blame(f"{site.suspect} voted a wrong chain at {seq} and was never named")
             return
+    heard_s = site.wires.twofold_s.get(site.suspect)
+    known_before = any(
+        name == site.suspect and at_s < (heard_s or 0.0)
+        for (name, finding), at_s in watch.named.items()
+        if finding != "Misreported"
+    )
+    if heard_s is not None and not known_before and "Equivocation" not in named:
+        history.blame(f"{site.suspect} was heard to vote two chains for one entry and not named")
     twofold = site.weather.struck["replica_votes_twice"]
     if "Equivocation" in named and suspect.lives == 1 and not twofold:
         history.blame(f"{site.suspect} signed two chains of one entry in one life")

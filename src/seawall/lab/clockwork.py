@@ -13,8 +13,8 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 EPOCH_NS = 1_700_000_000 * NS_PER_SECOND
 """What a simulated wall clock shows when a run begins."""
-GRID_HZ = 2_000.0
-"""Timers end on a grid of half a millisecond, which makes turns of the loop few and busy."""
+GRID_HZ = 1_000.0
+"""Timers end on a grid of a millisecond, which makes turns of the loop few and busy."""
 
 
 class Stalled(Exception):

@@ -63,7 +63,7 @@ class Station:
     Attributes
     ----------
     stopped : why a life ended by itself, which no process of this house may
-    named : who was accused of what by anybody here, by (name, finding)
+    named : (name, finding) -> when anybody here first accused them of it
     """
 
     def __init__(self, site: Site, name: str) -> None:
@@ -71,7 +71,7 @@ class Station:
         self.name = name
         self.lives = 0
         self.stopped: list[str] = []
-        self.named: set[tuple[str, str]] = set()
+        self.named: dict[tuple[str, str], float] = {}
         self.clock = SimClock(site.loop)
         self._bus: Endpoint | None = None
         self._reader: TapeReader | None = None
@@ -161,9 +161,10 @@ class Station:
 
     def _hear(self, notice: object) -> None:
         if isinstance(notice, Dissent | Equivocation):
-            self.named.add((notice.replica, type(notice).__name__))
+            key = (notice.replica, type(notice).__name__)
+            self.named.setdefault(key, self.site.loop.virtual_s)
         elif isinstance(notice, Misreported):
-            self.named.add((notice.replica, "Misreported"))
+            self.named.setdefault((notice.replica, "Misreported"), self.site.loop.virtual_s)
 
 
 def describe(wrong: BaseException | None) -> str:

@@ -29,6 +29,7 @@ class Wires(MemoryHub):
     cuts : (from, to) pairs of node names between which nothing passes now
     ballots : seq -> chain -> who put its signature to it, of all votes published by their owners
     heard : the same, of the genuine votes that reached the outsider who watches
+    twofold_s : when the outsider had first heard two chains for one entry from a voter
     certified_seq : newest entry on whose chain a majority has voted, whoever has heard of it
     """
 
@@ -40,6 +41,7 @@ class Wires(MemoryHub):
         self.cuts: set[tuple[str, str]] = set()
         self.ballots: dict[int, dict[bytes, set[str]]] = {}
         self.heard: dict[int, dict[bytes, set[str]]] = {}
+        self.twofold_s: dict[str, float] = {}
         self.certified_seq = 0
         self._captured: list[Message] = []
 
@@ -74,6 +76,10 @@ class Wires(MemoryHub):
         self._meddle(sender, message, vote)
 
     def _tell_watch(self, bus: "Endpoint", message: Message, vote: Vote) -> None:
+        for seq, chain in vote.each():
+            known = self.heard.get(seq, {})
+            if any(vote.replica in voters for said, voters in known.items() if said != chain):
+                self.twofold_s.setdefault(vote.replica, self.loop.virtual_s)
         note(self.heard, vote)
         bus.hear(message)
 
