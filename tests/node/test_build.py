@@ -1,5 +1,6 @@
 """The build hash names the sources, and compiled kernels never outlive them."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -12,10 +13,10 @@ from seawall.node import build
 KERNEL = """
 import os, sys
 from pathlib import Path
-from seawall.node.build import build_hash, use_kernel_cache
+from seawall.node.build import kernel_hash, use_kernel_cache
 directory = use_kernel_cache()
 assert "numba" not in sys.modules
-assert directory.name == f"kernels-{build_hash()}"
+assert directory.name == f"kernels-{kernel_hash()}"
 assert os.environ["NUMBA_CACHE_DIR"] == str(directory)
 from seawall.clearing.kernels.wide import mul_div_floor
 assert mul_div_floor(7, 5, 2) == (17, True)
@@ -61,6 +62,33 @@ def test_every_change_of_a_source_changes_the_hash(tmp_path: Path, change: objec
     assert callable(change)
     change(tmp_path / "two")
     assert build.hash_sources(tmp_path / "two") != before
+
+
+def test_kernels_are_made_of_nothing_that_is_not_hashed() -> None:
+    kernels = build.PACKAGE / "clearing" / "kernels"
+    for path in kernels.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not node.module:
+                continue
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            if not node.module.startswith("seawall"):
+                continue
+            files = [name.removeprefix("seawall.").replace(".", "/") for name in names]
+            inside = [
+                name
+                for name in files
+                if any(f"{name}.py".startswith(part) for part in build.KERNEL_SOURCES)
+            ]
+            assert inside, f"{path.name} imports {node.module}, which the kernel hash leaves out"
+
+
+def test_what_kernels_are_made_of_is_hashed(tmp_path: Path) -> None:
+    write_tree(tmp_path)
+    before = build.hash_sources(tmp_path, ("room",))
+    (tmp_path / "a.py").write_text("A = 2\n")
+    assert build.hash_sources(tmp_path, ("room",)) == before
+    (tmp_path / "room" / "b.py").write_text("B = 3\n")
+    assert build.hash_sources(tmp_path, ("room",)) != before
 
 
 def test_versions_of_the_compilers_are_part_of_it(

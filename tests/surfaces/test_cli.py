@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from seawall.protocol.codec import decode_outcome
 from seawall.protocol.events import LiquidationStarted

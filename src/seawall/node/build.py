@@ -15,24 +15,37 @@ VARIABLE = "NUMBA_CACHE_DIR"
 """Where numba keeps what it compiled; it reads the variable once, when it is imported."""
 
 
+KERNEL_SOURCES = ("protocol", "clearing/layout.py", "clearing/kernels")
+"""All that kernels are made of; a test holds their imports against this."""
+
+
 @functools.cache
 def build_hash() -> str:
-    """Return 32 hex digits that name all sources of the package and the compilers' versions.
-
-    Two processes may vote together only if these are equal: they then run the same rules.
-    """
+    """Return 32 hex digits that name all sources of the package and the compilers' versions."""
     return hash_sources(PACKAGE)
 
 
-def hash_sources(root: Path) -> str:
-    """Return the hash of all Python files under a folder, their names and the compilers."""
+@functools.cache
+def kernel_hash() -> str:
+    """Return 32 hex digits that name all that the kernels' machine code depends on."""
+    return hash_sources(PACKAGE, KERNEL_SOURCES)
+
+
+def hash_sources(root: Path, parts: tuple[str, ...] = ("",)) -> str:
+    """Return the hash of the Python files under a folder, their names and the compilers.
+
+    Parameters
+    ----------
+    parts : files and folders to hash, relative to `root`; all of it by default
+    """
     content = hashlib.blake2b(digest_size=16, person=b"seawall/build")
 
     def add(part: bytes) -> None:
         # The length goes first, so that no two lists of parts read the same.
         content.update(len(part).to_bytes(8, "little") + part)
 
-    for path in sorted(root.rglob("*.py")):
+    found = {path for part in parts for path in ((root / part), *(root / part).rglob("*.py"))}
+    for path in sorted(path for path in found if path.suffix == ".py"):
         add(path.relative_to(root).as_posix().encode())
         add(path.read_bytes())
     for name in COMPILERS:
@@ -41,14 +54,14 @@ def hash_sources(root: Path) -> str:
 
 
 def use_kernel_cache() -> Path:
-    """Keep compiled kernels in a directory of this build alone; call before numba is imported.
+    """Keep compiled kernels in a directory of these kernels alone; call before numba is imported.
 
     Numba checks only a kernel's own file against its cache, so after an edit elsewhere it would
     run the old code: two replicas could silently follow different rules. The directory is under
     SEAWALL_CACHE_DIR or the user's cache directory; where that cannot be written, a temporary
     one. Processes started by this one inherit it.
     """
-    name = f"kernels-{build_hash()}"
+    name = f"kernels-{kernel_hash()}"
     inherited = Path(os.environ.get(VARIABLE, ""))
     if inherited.name == name and _is_writable(inherited):
         return inherited
