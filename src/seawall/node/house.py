@@ -74,8 +74,18 @@ class House:
         Raises
         ------
         ClusterFault, CrewFault
-            A process ended or was not ready in time; the message has its last words.
+            A process ended or was not ready in time; the message has its last words. Nothing is
+            left running.
         """
+        running = False
+        try:
+            await self._start(patience_s)
+            running = True
+        finally:
+            if not running:
+                await self.stop()
+
+    async def _start(self, patience_s: float) -> None:
         await self.cluster.start()
         async with AsyncExitStack() as stack:
             network = await self.connect(stack, "house")
