@@ -1,7 +1,7 @@
 """The board: what the house looks like right now, as a live table or as plain lines."""
 
-import sys
 from datetime import UTC, datetime
+from typing import Self
 
 import msgspec
 from rich.console import Console
@@ -61,7 +61,7 @@ class Board:
         if self._console.is_terminal and not silent:
             self._live = Live(console=self._console, refresh_per_second=REFRESH_HZ, transient=True)
 
-    def __enter__(self) -> "Board":
+    def __enter__(self) -> Self:
         if self._live is not None:
             self._live.start()
         return self
@@ -72,7 +72,7 @@ class Board:
 
     def say(self, line: str) -> None:
         """Show one line for good."""
-        self._console.print(line, highlight=False)
+        self._console.print(line, highlight=False, soft_wrap=True)
 
     def show(self, view: View) -> None:
         """Show the view in place of the last one."""
@@ -87,9 +87,7 @@ class Board:
 
 def describe(view: View) -> str:
     """Return the view in one line."""
-    replicas = " ".join(
-        f"{each.name}:{each.state}@{each.seq}" for each in view.replicas
-    )
+    replicas = " ".join(f"{each.name}:{each.state}@{each.seq}" for each in view.replicas)
     return (
         f"{clock_face(view.at_ns)} price {view.price:.1f} {view.grade} entry {view.seq} "
         f"calls {view.margin_calls} liquidations {view.liquidations} fund {view.fund} | {replicas}"
@@ -125,8 +123,3 @@ def draw(view: View) -> Table:
     for line in view.news:
         table.add_row(f"[yellow]{line}[/]")
     return table
-
-
-def is_terminal() -> bool:
-    """Return whether standard output is a terminal."""
-    return sys.stdout.isatty()

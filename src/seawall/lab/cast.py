@@ -52,12 +52,14 @@ ROLES: tuple[tuple[str, int], ...] = (
 SENDER_IDS = {name: place for place, (name, _) in enumerate(ROLES, 1)}
 
 STREAM_TRADES, STREAM_DEPOSITS = 1, 2
+AUDITED_MAX, SAMPLED = 5000, 1000
+"""Accounts up to which the auditor sees every line, and how many it sees of more."""
 
 FUNDING_INTERVAL_NS = 4 * NS_PER_HOUR
 """BitMEX paid at 04, 12 and 20 UTC. Periods here begin at midnight (FUND-02), so that eight hours
 would pay at 00, 08 and 16; every four hours pays at all six."""
 
-FUND_USD_PER_TRADER, FUND_XBT_PER_TRADER = 250 * 10**6, 2 * 10**6
+FUND_USD_PER_TRADER, FUND_XBT_PER_TRADER = 300 * 10**6, 125 * 10**4
 FUND_FLOOR_PER_TRADER = 220 * 10**6
 """What the fund keeps for what it has taken over and not sold yet; below it, winners pay."""
 
@@ -115,6 +117,8 @@ def make_cast(seed: int, accounts: int, at_ns: int) -> Cast:
             call_deadline_ns=NS_PER_HOUR,
             checkpoint_entries=500,
             orders_per_tick_max=256,
+            # A line of every account at each tick up to here, of a sample beyond.
+            audit_lines_max=AUDITED_MAX if accounts <= AUDITED_MAX else SAMPLED,
             fund_floor_minor=FUND_FLOOR_PER_TRADER * accounts,
         ),
     )

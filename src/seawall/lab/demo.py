@@ -13,6 +13,7 @@ from seawall.lab.summary import Report, render
 from seawall.node.build import use_kernel_cache
 
 ACCOUNTS, ACCOUNTS_QUICK = 2000, 200
+WIDTH = 140
 SUMMARY_FILE, PROMISES_FILE = "summary.json", "promises.json"
 
 
@@ -77,7 +78,10 @@ def main(options: Options) -> int:
     if options.as_json:
         sys.stdout.write(_pretty(report.summary).decode())
     else:
-        Console().print(render(report))
+        console = Console()
+        # Into a file or a pipe, lines are as long as they need to be.
+        width = console.width if console.is_terminal else max(console.width, WIDTH)
+        console.print(render(report), width=width)
     return 0 if report.kept else 1
 
 

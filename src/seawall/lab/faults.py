@@ -59,16 +59,16 @@ PLANS = {
         source_lied=datetime(2020, 3, 13, 2, 7, tzinfo=UTC),
     ),
     ("may-2021", False): Plan(
-        replica_killed=datetime(2021, 5, 19, 11, 20, tzinfo=UTC),
-        replica_lied=datetime(2021, 5, 19, 12, 35, tzinfo=UTC),
-        log_leader_killed=datetime(2021, 5, 19, 12, 55, tzinfo=UTC),
-        source_lied=datetime(2021, 5, 19, 13, 2, tzinfo=UTC),
+        replica_killed=datetime(2021, 5, 19, 11, 22, tzinfo=UTC),
+        replica_lied=datetime(2021, 5, 19, 12, 42, tzinfo=UTC),
+        log_leader_killed=datetime(2021, 5, 19, 12, 47, tzinfo=UTC),
+        source_lied=datetime(2021, 5, 19, 13, 1, tzinfo=UTC),
     ),
     ("may-2021", True): Plan(
-        replica_killed=datetime(2021, 5, 19, 12, 8, tzinfo=UTC),
+        replica_killed=datetime(2021, 5, 19, 12, 6, tzinfo=UTC),
         replica_lied=datetime(2021, 5, 19, 12, 42, tzinfo=UTC),
-        log_leader_killed=datetime(2021, 5, 19, 12, 55, tzinfo=UTC),
-        source_lied=datetime(2021, 5, 19, 13, 2, tzinfo=UTC),
+        log_leader_killed=datetime(2021, 5, 19, 12, 47, tzinfo=UTC),
+        source_lied=datetime(2021, 5, 19, 13, 1, tzinfo=UTC),
     ),
 }
 

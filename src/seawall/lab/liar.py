@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from seawall.node.runtime import main
 
 if TYPE_CHECKING:
-    from seawall.node.wiring import MachineFactory
+    from seawall.node.wiring import ClearingMachine
 
 LIE_SIGNAL = signal.SIGUSR1
 
@@ -34,7 +34,7 @@ class Temptation:
         self.armed = True
 
 
-def lying_machines(temptation: Temptation) -> "MachineFactory":
+def lying_machines(temptation: Temptation) -> "type[ClearingMachine]":
     """Return a maker of machines that give in to the temptation."""
     # Only now: numba must find its cache in place.
     from seawall.clearing.layout import BALANCE, POSITION_COUNT

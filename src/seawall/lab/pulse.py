@@ -5,6 +5,7 @@ Times are monotonic nanoseconds of one process, so they can be compared with one
 
 from bisect import bisect_right
 from itertools import pairwise
+from pathlib import Path
 
 import msgspec
 
@@ -49,6 +50,16 @@ class Pulse:
         self.released.append(Beat(at_ns, seq))
 
 
+def write_pulse(path: Path, pulse: Pulse) -> None:
+    """Write when each entry was first acknowledged and when released, as CSV, 0 for never."""
+    told = {beat.seq: beat.at_ns for beat in reversed(pulse.acknowledged)}
+    with path.open("w") as file:
+        file.write("seq,acknowledged_ns,released_ns\n")
+        file.writelines(
+            f"{beat.seq},{told.get(beat.seq, 0)},{beat.at_ns}\n" for beat in pulse.released
+        )
+
+
 def longest_pause_ms(beats: list[Beat], window: Window) -> float:
     """Return the longest time between two beats in a row, some of it inside the window."""
     times = [beat.at_ns for beat in beats]
@@ -76,9 +87,7 @@ def most_unreleased(pulse: Pulse, window: Window) -> int:
     return worst
 
 
-def measure_ordinary(
-    beats: list[Beat], whole: Window, disturbed: list[Window]
-) -> Spread:
+def measure_ordinary(beats: list[Beat], whole: Window, disturbed: list[Window]) -> Spread:
     """Return the spread of the pauses inside `whole` that touch no disturbed window."""
     times = [beat.at_ns for beat in beats if whole.start_ns <= beat.at_ns <= whole.end_ns]
     pauses = sorted(

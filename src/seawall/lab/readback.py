@@ -84,9 +84,7 @@ async def replay(log: Log, last_seq: int) -> Replayed:
             if entry.seq == 1:
                 chain = genesis_chain(log_id_of(entry.payload))
             record = Record(entry.payload, outcome_digest(outcome))
-            chain = next_chain(
-                chain, entry.seq, entry_digest(entry.payload), record.outcome_digest
-            )
+            chain = next_chain(chain, entry.seq, entry_digest(entry.payload), record.outcome_digest)
             records.append(record)
             first = decode_outcome(outcome).events[:1]
             applied.append(not any(isinstance(e, EntryRefused | Repeated) for e in first))
@@ -136,9 +134,7 @@ def compare(replayed: Replayed, counterfoils: list[Counterfoil]) -> Kept:
     )
 
 
-def cut_segments(
-    replayed: Replayed, certificates: dict[int, Certificate]
-) -> list[Segment]:
+def cut_segments(replayed: Replayed, certificates: dict[int, Certificate]) -> list[Segment]:
     """Return the log in segments that end where there is a certificate, the last entry included."""
     log_id = log_id_of(replayed.records[0].payload)
     segments: list[Segment] = []

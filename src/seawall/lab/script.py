@@ -67,7 +67,7 @@ TOP_UP_SHARE = 0.35
 COLUMN_ROWS = 1000
 """Rows of one report: its outcome, with a line for each account, must fit one message."""
 TRANSFERS_AT_ONCE = 200
-REPORTS_A_MINUTE = 6
+REPORTS_A_MINUTE = 3
 """The minute's fills come in this many reports, so that the house is busy between ticks too."""
 
 
@@ -107,7 +107,15 @@ class Script:
     called : (account, amount) of margin calls that nobody has answered yet
     """
 
-    def __init__(self, stage: Stage, *, seed: int, accounts: int, bars: list[Bar]) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        *,
+        seed: int,
+        accounts: int,
+        bars: list[Bar],
+        reports_a_minute: int = REPORTS_A_MINUTE,
+    ) -> None:
         self.book = Book()
         self.fills: list[Fill] = []
         self.called: list[tuple[int, int]] = []
@@ -118,6 +126,7 @@ class Script:
         self._feeds = Feeds(seed, bars)
         self._rng = random.Random(f"script:{seed}")
         self._seed = seed
+        self._reports_a_minute = reports_a_minute
         self._crowd = Crowd(seed, [], [])
         self._numbers = {STREAM_DEPOSITS: 0, STREAM_TRADES: 0}
 
@@ -153,8 +162,8 @@ class Script:
             await self._publish_risk(bar.close)
         await self._prices_and_time(minute, liar)
         fills, self.fills = self.fills + self._crowd.trade(bar), []
-        for start in range(REPORTS_A_MINUTE):
-            await self._report_trades(fills[start::REPORTS_A_MINUTE])
+        for start in range(self._reports_a_minute):
+            await self._report_trades(fills[start :: self._reports_a_minute])
         await self._top_up()
         # While the venue stands still people want their money out more than ever.
         if minute % WITHDRAW_EVERY_MINUTES == 0 or not bar.observed:
@@ -319,7 +328,11 @@ class Script:
         for account in self._rng.sample(whole, WITHDRAWALS_AT_ONCE):
             trader = self.roster.traders[account]
             amount = trader.collateral_minor // 20
-            await self._stage.submit(trader.desk, Withdraw(account, trader.asset, amount, 1))
+            asked = await self._stage.submit(
+                trader.desk, Withdraw(account, trader.asset, amount, 1)
+            )
+            # Its payout is in the outbox from here on, and will be waited for.
+            await self._stage.released(asked)
 
 
 assert RISK_EVERY_MINUTES * NS_PER_MINUTE < RISK_LIFE_NS

@@ -41,6 +41,14 @@ AUDIT_WAIT_S = 900.0
 """The auditor is plain Python and may still be reading when the market has closed."""
 
 
+class Terms(msgspec.Struct, frozen=True):
+    """What is played; see `Script`."""
+
+    seed: int
+    accounts: int
+    reports_a_minute: int
+
+
 class Played(msgspec.Struct, frozen=True):
     """A performance, as it was seen from the outside, with the house still up."""
 
@@ -67,7 +75,6 @@ def found_house(folder: Path, cast: Cast) -> None:
 @asynccontextmanager
 async def running_house(folder: Path, cast: Cast, board: Board) -> AsyncIterator[House]:
     """Found a house, run it, and leave no process and no broker store behind."""
-    folder.mkdir(parents=True)
     found_house(folder, cast)
     house = House(folder)
     try:
@@ -102,11 +109,15 @@ class Performance:
         self._minute = 0
         self._news: list[str] = []
 
-    async def play(self, plan: Plan, *, seed: int, accounts: int) -> Played:
+    async def play(self, plan: Plan, terms: Terms) -> Played:
         """Play from the first bar to the last and wait until everybody has caught up."""
         async with AsyncExitStack() as stack:
             network = await self._house.connect(stack, "demo")
-            paper = Paper(lambda *order: script.execute(*order))
+
+            def trade(account: int, instrument: int, lots: int, limit: int) -> bool:
+                return script.execute(account, instrument, lots, limit)
+
+            paper = Paper(trade)
             front = await make_front(
                 self._house.charter,
                 network,
@@ -116,7 +127,13 @@ class Performance:
             )
             front.projection.keeps_lines = False
             stage = HouseStage(front)
-            script = Script(stage, seed=seed, accounts=accounts, bars=self._bars)
+            script = Script(
+                stage,
+                seed=terms.seed,
+                accounts=terms.accounts,
+                bars=self._bars,
+                reports_a_minute=terms.reports_a_minute,
+            )
             watch = Watch(self._clock, script.hear)
             front.gateway.witness = watch
             front.notice = watch.notice
@@ -173,9 +190,7 @@ class Performance:
         def replicas_there() -> bool:
             said = [watch.statuses.get(name) for name in REPLICAS]
             return all(
-                told is not None
-                and told[1].seq == last_seq
-                and told[1].phase == Phase.VOTING.value
+                told is not None and told[1].seq == last_seq and told[1].phase == Phase.VOTING.value
                 for told in said
             )
 
@@ -243,4 +258,3 @@ def _fund(balances: tuple[int, ...]) -> str:
     if len(balances) < 2:
         return "-"
     return f"{balances[0] / 10**6:,.0f} USD {balances[1] / 10**8:,.2f} XBT"
-

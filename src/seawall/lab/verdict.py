@@ -1,8 +1,12 @@
 """The verdict: what a performance showed, measured from the log, the votes and the clock."""
 
+import asyncio
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from seawall.lab.bars import Bar
 from seawall.lab.board import Board
@@ -15,6 +19,7 @@ from seawall.lab.pulse import (
     longest_pause_ms,
     measure_ordinary,
     most_unreleased,
+    write_pulse,
 )
 from seawall.lab.readback import (
     Kept,
@@ -24,7 +29,8 @@ from seawall.lab.readback import (
     cut_segments,
     replay,
 )
-from seawall.lab.staging import Performance, Played, running_house
+from seawall.lab.script import REPORTS_A_MINUTE
+from seawall.lab.staging import Performance, Played, Terms, running_house
 from seawall.lab.summary import (
     Audit,
     Commands,
@@ -51,6 +57,21 @@ if TYPE_CHECKING:
     from seawall.lab.demo import Options
 
 ARCHIVE_FOLDER, HOUSE_FOLDER = "archive", "house"
+COMPLAINTS_FILE, INCIDENTS_FILE, PULSE_FILE = "complaints.txt", "incidents.json", "pulse.csv"
+
+
+class Aftermath(msgspec.Struct, frozen=True):
+    """What was found once the market had closed.
+
+    `archived_seq` is up to where the archive proves the log, `broken` how many replicas stopped
+    over an invariant, `left_behind` what still ran after the house was taken down.
+    """
+
+    replayed: Replayed
+    kept: Kept
+    archived_seq: int
+    broken: int
+    left_behind: tuple[str, ...]
 
 
 async def perform(
@@ -59,22 +80,43 @@ async def perform(
     """Play the bars before a house in `folder` and return the report."""
     cast = make_cast(options.seed, options.traders, bars[0].at_ns - NS_PER_SECOND)
     plan = PLANS[options.scenario, options.quick]
+    complaints: list[str] = []
+    # What connections to killed nodes leave behind belongs in a file, not between the figures.
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: complaints.append(str(context))
+    )
     async with running_house(folder / HOUSE_FOLDER, cast, board) as house:
         performance = Performance(house, bars, board)
-        played = await performance.play(plan, seed=options.seed, accounts=options.traders)
+        # The shorter the play, the more of it must be between two faults.
+        reports = REPORTS_A_MINUTE * (2 if options.quick else 1)
+        played = await performance.play(plan, Terms(options.seed, options.traders, reports))
         board.say("reading the log back and replaying it ...")
         replayed = await _read_back(house, played)
         archived_seq = await _archive(folder / ARCHIVE_FOLDER, cast, played, replayed, board)
-    left_behind = _left_behind(house)
-    kept = compare(replayed, list(played.watch.counterfoils.by_ticket.values()))
-    seen = _gather(cast, played, replayed, kept, archived_seq, left_behind, bars)
-    summary = _summarise(options, cast, played, replayed, kept, began_s)
+        broken = _count_broken(house)
+    _write_notes(folder, played, complaints)
+    after = Aftermath(
+        replayed,
+        compare(replayed, list(played.watch.counterfoils.by_ticket.values())),
+        archived_seq,
+        broken,
+        _left_behind(house),
+    )
+    seen = _gather(cast, played, after, has_outage=any(not bar.observed for bar in bars))
+    summary = _summarise(options, cast, played, after)
+    summary = msgspec.structs.replace(summary, wall_s=round(time.monotonic() - began_s, 3))
     return Report(summary, judge(summary, seen), str(folder), _notes(played))
 
 
-async def _read_back(house: House, played: Played) -> Replayed:
-    from contextlib import AsyncExitStack
+def _write_notes(folder: Path, played: Played, complaints: list[str]) -> None:
+    """Leave what a post-mortem wants to know and no log can tell."""
+    (folder / COMPLAINTS_FILE).write_text("\n".join(complaints))
+    incidents = msgspec.json.encode(played.faults.incidents)
+    (folder / INCIDENTS_FILE).write_bytes(msgspec.json.format(incidents, indent=2) + b"\n")
+    write_pulse(folder / PULSE_FILE, played.watch.pulse)
 
+
+async def _read_back(house: House, played: Played) -> Replayed:
     async with AsyncExitStack() as stack:
         # Over another node than the one the gateway began with.
         network = await house.connect(stack, "readback", first=1)
@@ -102,37 +144,34 @@ def _roster(cast: Cast) -> Roster:
     return roster_of_terms(log_id, 1, cast.genesis.replicas)
 
 
+def _count_broken(house: House) -> int:
+    """Return how many replicas ended because something did not hold that must."""
+    return sum("AssertionError" in house.crew.last_words(name) for name in REPLICAS)
+
+
 def _left_behind(house: House) -> tuple[str, ...]:
     processes = [name for name in house.names if house.crew.pid(name)]
     return (*processes, *(name for name in house.cluster.names if house.cluster.pid(name)))
 
 
-def _gather(
-    cast: Cast,
-    played: Played,
-    replayed: Replayed,
-    kept: Kept,
-    archived_seq: int,
-    left_behind: tuple[str, ...],
-    bars: list[Bar],
-) -> Seen:
+def _gather(cast: Cast, played: Played, after: Aftermath, *, has_outage: bool) -> Seen:
     watch = played.watch
     newest = watch.newest
     return Seen(
-        kept=kept,
+        kept=after.kept,
         incidents=tuple(played.faults.incidents),
         freezes=tuple(watch.chronicle.freezes),
         accused=tuple(sender for sender, _ in watch.chronicle.accused),
         proved=_proved(watch, _roster(cast)),
         chains_equal=newest is not None
-        and (newest.seq, newest.chain) == (replayed.last_seq, replayed.chain),
-        archived_seq=archived_seq,
+        and (newest.seq, newest.chain) == (after.replayed.last_seq, after.replayed.chain),
+        archived_seq=after.archived_seq,
         audited_seq=0 if watch.audit is None else watch.audit.seq,
         asked_again=len(played.paper.asked_again),
         node_ends=tuple((node.name, node.last_seq, node.hole_count) for node in played.nodes),
-        left_behind=left_behind,
+        left_behind=after.left_behind,
         halt_after_ns=cast.genesis.parameters.halt_after_ns,
-        has_outage=any(not bar.observed for bar in bars),
+        has_outage=has_outage,
     )
 
 
@@ -149,23 +188,16 @@ def _proved(watch: Watch, roster: Roster) -> tuple[str, ...]:
     return tuple(sorted(set(names)))
 
 
-def _summarise(
-    options: "Options",
-    cast: Cast,
-    played: Played,
-    replayed: Replayed,
-    kept: Kept,
-    began_s: float,
-) -> Summary:
+def _summarise(options: "Options", cast: Cast, played: Played, after: Aftermath) -> Summary:
     watch, chronicle = played.watch, played.watch.chronicle
     names = [terms.name for terms in cast.genesis.assets]
-    audit = watch.audit
+    kept, audit = after.kept, watch.audit
     coverage = None if audit is None else audit.coverage
     return Summary(
         scenario=options.scenario,
         seed=options.seed,
         accounts=options.traders,
-        entries=replayed.last_seq,
+        entries=after.replayed.last_seq,
         commands=Commands(kept.acknowledged, kept.applied, kept.lost, kept.doubled),
         replicas=tuple(_end_of(name, watch) for name in REPLICAS if name in watch.statuses),
         quarantined=tuple(
@@ -196,8 +228,8 @@ def _summarise(
             if coverage is None
             else round(coverage.accounts_compared / max(coverage.accounts_touched, 1), 6),
         ),
-        invariants=Invariants(replayed.invariants_checked, 0),
-        wall_s=round(time.monotonic() - began_s, 3),
+        invariants=Invariants(after.replayed.invariants_checked, after.broken),
+        wall_s=0.0,
     )
 
 
@@ -250,7 +282,5 @@ def _notes(played: Played) -> tuple[str, ...]:
         for incident in played.faults.incidents
         if incident.kind is Kind.LOG_LEADER_KILLED
     )
-    return (
-        f"market time stood still for {paused_ms / 1000:.1f} s while the log chose a new leader:"
-        " 2020 waits for the house",
-    )
+    stood_still = f"{paused_ms / 1000:.1f} s while the log chose a new leader"
+    return (f"market time stood still for {stood_still}: 2020 waits for the house",)
