@@ -85,7 +85,7 @@ def apply_set_parameter(
     effective_ns = now + state.parameter("governance_delay_ns") if loosens else now
     # A newer word on the same parameter replaces one that still waits.
     state.tables.changes = [c for c in state.tables.changes if c.name != command.name]
-    if loosens:
+    if effective_ns > now:
         state.tables.changes.append(Change(command.name, command.value, effective_ns))
     else:
         state.tables.parameters[command.name] = command.value
