@@ -19,6 +19,7 @@ from seawall.protocol.commands import (
     Role,
     Withdraw,
 )
+from seawall.protocol.events import AccountsOpened
 
 
 async def main(folder: Path) -> None:
@@ -27,7 +28,7 @@ async def main(folder: Path) -> None:
     terms = Terms(name="first", senders={"desk": desk}, assets=(AssetTerms("USD", 6),))
     async with Embedded.open(folder, open_charter(folder, terms)) as house:
         opened = await house.submit("desk", OpenAccounts(1, Mode.CROSS))
-        account = unpack_int64(opened.events[0].accounts)[0]
+        account = unpack_int64(opened.first(AccountsOpened).accounts)[0]
         columns = pack_int64([account]), pack_int32([0]), pack_int64([100_000_000])
         await house.submit("desk", RecordDeposits(1, 1, *columns))
         answer = await house.submit("desk", Withdraw(account, 0, 150_000_000, destination=1))

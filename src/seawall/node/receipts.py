@@ -1,6 +1,7 @@
 """What a client gets back: a receipt once its commands are durable, an answer once released."""
 
 import asyncio
+from typing import TypeVar
 
 import msgspec
 
@@ -8,7 +9,9 @@ from seawall.node.joined import Joined
 from seawall.protocol.codes import Reject
 from seawall.protocol.commands import AnyCommand
 from seawall.protocol.effects import AnyEffect
-from seawall.protocol.events import AnyEvent, Outcome, Rejected
+from seawall.protocol.events import AnyEvent, Event, Outcome, Rejected
+
+E = TypeVar("E", bound=Event)
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -57,6 +60,13 @@ class Answer(msgspec.Struct, frozen=True):
     def events(self) -> tuple[AnyEvent, ...]:
         """The events of the entry."""
         return self.outcome.events
+
+    def first(self, kind: type[E]) -> E:
+        """Return the first event of a kind. Raises `LookupError` when the entry has none."""
+        for event in self.outcome.events:
+            if isinstance(event, kind):
+                return event
+        raise LookupError(f"entry {self.seq} has no {kind.__name__}")
 
     @property
     def effects(self) -> tuple[AnyEffect, ...]:

@@ -24,9 +24,9 @@ _OPTIONS: dict[str, Any] = {
 def kernel(function: Kernel) -> Kernel:
     """Compile an integer loop over bare arrays to machine code, at its first call.
 
-    It may not create arrays. The result is kept in the directory of `NUMBA_CACHE_DIR`, if there is one. Numba
-    stamps an entry with its own file only, so that directory must be named by a hash of all
-    sources, or code of an edited neighbour would go on running.
+    It may not create arrays. The result is kept in the directory of `NUMBA_CACHE_DIR`, if there
+    is one. Numba stamps an entry with its own file only, so that directory must be named by a
+    hash of all that kernels are made of, or code of an edited neighbour would go on running.
     """
     return cast(Kernel, njit(**_OPTIONS)(function))
 
