@@ -5,7 +5,7 @@ from seawall.lab.faults import LYING_SOURCE
 from seawall.oversight.auditor import Auditor
 from seawall.protocol.codec import decode_outcome
 from seawall.protocol.codes import Reject
-from seawall.protocol.events import CaseEnd, EntryRefused, LiquidationEnded, Rejected
+from seawall.protocol.events import CaseEnd, EntryRefused, LiquidationEnded, ParameterSet, Rejected
 from tests.lab.plays import chronicle_of, played
 
 
@@ -48,9 +48,28 @@ def test_withdrawals_in_the_outage_are_refused_for_doubt() -> None:
         if isinstance(event, Rejected)
     ]
     assert Reject.MARK_DOUBTFUL in codes
-    # The lowest code is answered: what asks for too much is refused for that.
-    assert set(codes) <= {Reject.MARK_DOUBTFUL, Reject.BALANCE_SHORT, Reject.MARGIN_SHORT}
+    # The lowest code is answered: what asks for too much is refused for that, and who holds
+    # nothing but dollars by the operator's lock.
+    assert set(codes) <= {
+        Reject.MARK_DOUBTFUL,
+        Reject.BALANCE_SHORT,
+        Reject.MARGIN_SHORT,
+        Reject.WITHDRAWALS_LOCKED,
+    }
     assert len(codes) == freeze.tried
+
+
+def test_withdrawals_are_locked_in_doubt_and_unlocked_later() -> None:
+    locks = [
+        (event.value, event.effective_ns)
+        for _, outcome in played(1).entries
+        for event in decode_outcome(outcome).events
+        if isinstance(event, ParameterSet) and event.name == "withdrawals_locked"
+    ]
+    assert [value for value, _ in locks][:2] == [1, 0]
+    freeze = chronicle_of(played(1)).freezes[0]
+    assert locks[0][1] == freeze.from_ns
+    assert locks[1][1] > freeze.until_ns
 
 
 def test_no_entry_is_refused_whole() -> None:

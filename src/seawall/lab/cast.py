@@ -117,6 +117,8 @@ def make_cast(seed: int, accounts: int, at_ns: int) -> Cast:
             call_deadline_ns=NS_PER_HOUR,
             checkpoint_entries=500,
             orders_per_tick_max=256,
+            # A lock of withdrawals is in force at once and lifted this much later.
+            governance_delay_ns=10 * NS_PER_MINUTE,
             # A line of every account at each tick up to here, of a sample beyond.
             audit_lines_max=AUDITED_MAX if accounts <= AUDITED_MAX else SAMPLED,
             fund_floor_minor=FUND_FLOOR_PER_TRADER * accounts,

@@ -18,6 +18,7 @@ from seawall.lab.cast import (
     FUND_USD_PER_TRADER,
     FUND_XBT_PER_TRADER,
     GOVERNOR,
+    INDEX_FEED,
     INVERSE,
     LINEAR,
     MAKERS,
@@ -32,7 +33,7 @@ from seawall.lab.cast import (
 )
 from seawall.lab.flow import Book, Crowd, Feeds, Fill, record_trades
 from seawall.lab.population import Trader, make_population
-from seawall.protocol.codec import encode_any, pack_int32, pack_int64, unpack_int64
+from seawall.protocol.codec import encode_any, pack_int32, pack_int64, unpack_int32, unpack_int64
 from seawall.protocol.commands import (
     AnyCommand,
     AttestRisk,
@@ -53,6 +54,8 @@ from seawall.protocol.events import (
     AnyEvent,
     CallIssued,
     CaseEnd,
+    Grade,
+    IndexMoved,
     LiquidationEnded,
 )
 from seawall.protocol.ids import INSURANCE
@@ -127,6 +130,7 @@ class Script:
         self._rng = random.Random(f"script:{seed}")
         self._seed = seed
         self._reports_a_minute = reports_a_minute
+        self._in_doubt = self._locked = False
         self._crowd = Crowd(seed, [], [])
         self._numbers = {STREAM_DEPOSITS: 0, STREAM_TRADES: 0}
 
@@ -161,6 +165,7 @@ class Script:
         if minute % RISK_EVERY_MINUTES == 0:
             await self._publish_risk(bar.close)
         await self._prices_and_time(minute, liar)
+        await self._lock_withdrawals()
         fills, self.fills = self.fills + self._crowd.trade(bar), []
         for start in range(self._reports_a_minute):
             await self._report_trades(fills[start :: self._reports_a_minute])
@@ -178,7 +183,11 @@ class Script:
     def hear(self, events: tuple[AnyEvent, ...]) -> None:
         """Take note of released events: who is called, and who is out."""
         for event in events:
-            if isinstance(event, CallIssued):
+            if isinstance(event, IndexMoved):
+                grades = dict(zip(unpack_int32(event.feeds), event.grades, strict=True))
+                if INDEX_FEED in grades:
+                    self._in_doubt = grades[INDEX_FEED] != Grade.FRESH
+            elif isinstance(event, CallIssued):
                 self.called.append((event.account_id, event.amount_minor))
             elif isinstance(event, LiquidationEnded) and event.end != CaseEnd.RESTORED:
                 self._crowd.retire(event.account_id)
@@ -267,6 +276,17 @@ class Script:
         # it asks of the world is done before the next one begins.
         await asyncio.gather(*(self._stage.released(tick) for tick in ticks))
         await self._stage.settled()
+
+    async def _lock_withdrawals(self) -> None:
+        """Lock all withdrawals while the index is in doubt, as the operator's watch would.
+
+        The house itself stops accounts whose worth is in doubt (MARK-05). Whoever holds dollars
+        alone is not among them, but might leave before a loss is shared.
+        """
+        if self._in_doubt != self._locked:
+            self._locked = self._in_doubt
+            lock = SetParameter("withdrawals_locked", int(self._locked))
+            await self._stage.submit(GOVERNOR, lock)
 
     async def _publish_risk(self, price_ticks: int) -> None:
         now = self._bars[0].at_ns if not self.roster.traders else self._now
