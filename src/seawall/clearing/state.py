@@ -207,7 +207,7 @@ class State:
         yield msgspec.msgpack.encode((self.limits, self.tables))
         for column in self.COLUMNS:
             # A view of the column's own bytes: nothing is copied until a page is cut.
-            raw = self.used(column).data.cast("B")
+            raw = _bytes_of(self.used(column))
             yield f"{column}:{len(raw)}".encode()
             for start in range(0, len(raw), PAGE_BYTES):
                 yield bytes(raw[start : start + PAGE_BYTES])
@@ -228,7 +228,7 @@ class State:
         for column in cls.COLUMNS:
             name, _, size = next(stream).decode().partition(":")
             assert name == column
-            raw = getattr(state, column).data.cast("B")
+            raw = _bytes_of(getattr(state, column))
             filled = 0
             while filled < int(size):
                 page = next(stream)
@@ -236,3 +236,8 @@ class State:
                 filled += len(page)
             assert filled == int(size)
         return state
+
+
+def _bytes_of(column: npt.NDArray[Any]) -> memoryview:
+    """Return a column's own bytes; a view without cells cannot be cast."""
+    return column.data.cast("B") if column.size else memoryview(b"")
