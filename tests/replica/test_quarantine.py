@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seawall.protocol.digest import digest
 from seawall.replica.disk import MemoryDisk
-from seawall.replica.evidence import EvidenceStore, Offence, evidence_name
+from seawall.replica.evidence import MAGIC, EvidenceStore, Offence, evidence_name
 from seawall.replica.quarantine import (
     OFFENCES_MAX,
     Phase,
@@ -16,6 +17,7 @@ from seawall.replica.quarantine import (
     rejoin,
     resume,
 )
+from seawall.replica.sealed import seal, unseal
 from seawall.replica.votes import Certificate
 from tests.replica.virtual import play
 
@@ -119,6 +121,23 @@ def test_evidence_survives_and_is_settled() -> None:
         assert await store.standing() == Standing(Phase.RESTORING, 2, 60, 64)
 
     play(scene())
+
+
+@pytest.mark.parametrize("body", [b"\x99\xa1\xff" + b"\x01" * 8, b"\x90", b"", b"\xc1", b"\x01"])
+def test_a_file_that_somebody_made_up_is_malformed_and_nothing_worse(body: bytes) -> None:
+    # With a digest that fits, for anybody can compute one; the first holds a name in no UTF-8.
+    whole = MAGIC + b"\x01" + body
+    made_up = whole + digest(whole, person=b"seawall/sealed")
+    assert isinstance(unseal(MAGIC, Offence, made_up), str)
+
+
+def test_a_later_version_and_another_kind_of_file_are_told_apart() -> None:
+    written = seal(MAGIC, offence(1, 40))
+    assert unseal(MAGIC, Offence, written) == offence(1, 40)
+    body = MAGIC + b"\x02" + written[9:-32]
+    later = body + digest(body, person=b"seawall/sealed")
+    assert unseal(MAGIC, Offence, later) == "written by a later version"
+    assert unseal(b"SWOTHER\n", Offence, written) == "another kind of file"
 
 
 def test_evidence_that_rotted_still_counts() -> None:

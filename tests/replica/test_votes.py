@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seawall.replica.machine import Roster, check_roster
-from seawall.replica.messages import decode, encode
+from seawall.replica.messages import (
+    OutcomeMessage,
+    OutcomesAnswered,
+    OutcomesAsked,
+    Status,
+    decode,
+    encode,
+)
 from seawall.replica.votes import (
     VOTE_SPAN_MAX,
     Certificate,
@@ -118,6 +125,18 @@ def test_a_certificate_of_strangers_is_refused() -> None:
     )
     assert verify_certificate(certificate, strangers) is None
     assert verify_certificate(certificate, ROSTER) == "vote of x: unknown replica"
+
+
+@given(st.binary(max_size=80))
+def test_rubbish_is_no_message(data: bytes) -> None:
+    for kind in (Vote, Certificate, OutcomeMessage, OutcomesAsked, OutcomesAnswered, Status):
+        decode(kind, b"\x01" + data)
+
+
+def test_a_name_in_no_utf_8_is_malformed() -> None:
+    data = encode(vote_of("a"))
+    at = data.index(b"\xa1a") + 1
+    assert decode(Vote, data[:at] + b"\xff" + data[at + 1 :]) is None
 
 
 def test_a_future_wire_version_is_not_read() -> None:

@@ -36,5 +36,5 @@ def unseal(magic: bytes, kind: type[T], data: bytes) -> T | str:
         return "unknown version"
     try:
         return msgspec.msgpack.decode(memoryview(body)[_HEAD_BYTES:], type=kind)
-    except (msgspec.DecodeError, RecursionError) as wrong:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
         return f"malformed: {wrong}"
