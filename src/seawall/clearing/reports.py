@@ -4,6 +4,7 @@ A report has a stream (a venue's trades, a custodian's deposits) and a consecuti
 of a stream are booked in order and once. `reports_min` reporters must tell equal bytes.
 """
 
+from seawall.clearing.authority import ROLES, find_sender
 from seawall.clearing.cash import book_deposits, check_deposits
 from seawall.clearing.outcome import Out, Refusal
 from seawall.clearing.state import Report, State
@@ -123,7 +124,7 @@ def _book_ready(state: State, stream: int, out: Out) -> None:
             (
                 version.command
                 for version in state.tables.reports.get((stream, number), [])
-                if version.command and len(version.reporters) >= _reporters_min(state)
+                if version.command and _count_vouching(state, version) >= _reporters_min(state)
             ),
             None,
         )
@@ -134,6 +135,14 @@ def _book_ready(state: State, stream: int, out: Out) -> None:
         if refusal:
             # Not the command under way but an earlier one that it set free.
             out.event(Rejected(-1, refusal[0], refusal[1]))
+
+
+def _count_vouching(state: State, version: Report) -> int:
+    """Return how many reporters may speak of this: a custodian's word is none on trades."""
+    assert version.command is not None
+    allowed = ROLES[type(version.command)]
+    senders = [find_sender(state, reporter) for reporter in version.reporters]
+    return sum(1 for sender in senders if sender and sender.roles & allowed)
 
 
 def _forget(state: State, stream: int, number: int) -> None:
