@@ -24,6 +24,7 @@ from seawall.protocol.genesis import RULES_VERSION
 from seawall.protocol.signatures import KEY_BYTES
 
 ROLES_ALL = sum(Role)
+REPLICAS_MAX = 15
 LOOSER_WHEN_RAISED = {
     *("stale_ns", "deviation_ppb", "clock_skew_max_ns", "halt_after_ns", "velocity_ppb"),
     *("call_deadline_ns", "liquidation_deadline_ns"),
@@ -138,13 +139,15 @@ def rotate_key(context: Context, command: RotateKey) -> None:
 
 
 def judge_replicas(context: Context, command: SetReplicas) -> int:
-    """Return the verdict on a replica set; the rules only say that it is replaced."""
+    """Return the verdict on a replica set; how a name must look the rules do not say."""
     del context
-    names = [each.name for each in command.replicas]
-    sound = len(set(names)) == len(names) and all(
-        len(each.public_key) == KEY_BYTES for each in command.replicas
-    )
-    return ACCEPTED if names and sound else SILENT
+    names = {each.name for each in command.replicas}
+    keys = {each.public_key for each in command.replicas}
+    if not 1 <= len(command.replicas) <= REPLICAS_MAX:
+        return Reject.TERMS_RANGE
+    if min(len(names), len(keys)) < len(command.replicas):
+        return Reject.TERMS_RANGE
+    return SILENT if all(len(each) == KEY_BYTES for each in keys) else Reject.TERMS_RANGE
 
 
 def set_replicas(context: Context, command: SetReplicas) -> None:

@@ -28,7 +28,7 @@ def judge_publish(context: Context, command: PublishPrices) -> int:
     house = context.house
     if len(command.feeds) % 4 or len(command.values) % 8:
         return Reject.COLUMN_LENGTH
-    if len(command.feeds) // 4 != len(command.values) // 8:
+    if len(command.feeds) // 4 != len(command.values) // 8 or not command.feeds:
         return Reject.COLUMN_LENGTH
     if len(command.feeds) // 4 > house.limits.column_max:
         return Reject.COLUMN_LONG

@@ -14,7 +14,7 @@ from seawall.oversight.house import Context, House, Report
 from seawall.oversight.record import ACCEPTED, REFUSED, SILENT
 from seawall.protocol.codec import encode_any, pack_int64, unpack_int32, unpack_int64
 from seawall.protocol.codes import Reject
-from seawall.protocol.commands import ConfirmReport, RecordDeposits, RecordTrades
+from seawall.protocol.commands import ConfirmReport, RecordDeposits, RecordTrades, Role
 from seawall.protocol.digest import digest
 from seawall.protocol.events import (
     DepositsRecorded,
@@ -49,12 +49,30 @@ def judge_report(context: Context, command: RecordTrades | RecordDeposits | Conf
         return Reject.REPORT_OLD
     if command.number > last + AHEAD_MAX:
         return Reject.REPORT_GAP
+    alone = house.parameters["reports_min"] == 1 and not isinstance(command, ConfirmReport)
+    if alone and command.number == last + 1:
+        return _judge_booking(context, command)
     waiting = house.reports.get(command.stream, {})
     report = waiting.get(command.number)
     if report is None:
         count = sum(len(each) for each in house.reports.values())
         return Reject.REPORTS_FULL if count >= house.limits.reports_max else ACCEPTED
     return Reject.SENDERS_SAME if context.sender.id in report.votes else ACCEPTED
+
+
+def _judge_booking(
+    context: Context, command: RecordTrades | RecordDeposits | ConfirmReport
+) -> int:
+    """Return the verdict on what is booked at once; a refusal spends the number all the same."""
+    if not isinstance(command, RecordDeposits):
+        return ACCEPTED
+    house = context.house
+    fault = _overflow(house, command)
+    if fault:
+        house.booked[command.stream] = command.number
+        house.reports.setdefault(command.stream, {}).pop(command.number, None)
+        _book_ready(context, command.stream)
+    return fault
 
 
 def report_digest(command: RecordTrades | RecordDeposits) -> bytes:
@@ -134,16 +152,34 @@ def _book_ready(context: Context, stream: int) -> list[int]:
         if isinstance(body, RecordTrades):
             book_trades(context, body)
         elif isinstance(body, RecordDeposits):
-            _book_deposits(context, body)
+            # What its accounts no longer allow is refused; its number is spent.
+            if not _deposit_fault(house, body) and not _overflow(house, body):
+                _book_deposits(context, body)
     return booked
 
 
 def _agreed(house: House, report: Report) -> object | None:
     for told, body in report.bodies.items():
-        votes = sum(1 for each in report.votes.values() if each == told)
+        role = Role.TRADES if isinstance(body, RecordTrades) else Role.CUSTODY
+        allowed = [each for each in report.votes if house.senders[each].roles & role]
+        votes = sum(1 for each in allowed if report.votes[each] == told)
         if votes >= house.parameters["reports_min"]:
             return body
     return None
+
+
+def _overflow(house: House, command: RecordDeposits) -> int:
+    """Return AMOUNT_OVERFLOW if a balance, or what the outside world owes, would not fit."""
+    money = list(zip(unpack_int32(command.assets), unpack_int64(command.amounts), strict=True))
+    sums: dict[tuple[int, int], int] = {}
+    for account_id, (asset, amount) in zip(unpack_int64(command.accounts), money, strict=True):
+        sums[account_id, asset] = sums.get((account_id, asset), 0) + amount
+        sums[EXTERNAL, asset] = sums.get((EXTERNAL, asset), 0) - amount
+    for (account_id, asset), amount in sums.items():
+        account = house.account(account_id)
+        if account is not None and abs(account.balances[asset] + amount) >= AMOUNT_BOUND:
+            return Reject.AMOUNT_OVERFLOW
+    return ACCEPTED
 
 
 def _book_deposits(context: Context, command: RecordDeposits) -> None:

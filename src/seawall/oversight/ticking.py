@@ -15,14 +15,15 @@ from seawall.protocol.codes import Reject
 from seawall.protocol.commands import Tick
 from seawall.protocol.events import TimeMoved, Why
 from seawall.protocol.ids import ROUNDING
+from seawall.protocol.units import AMOUNT_MAX
 
 
 def judge_tick(context: Context, command: Tick) -> int:
-    """Return the verdict on a tick: refused only if earlier than the same source's last."""
+    """Return the verdict on a tick: earlier than the same source's last, or beyond all time."""
     last_ns = context.house.clocks.get(context.sender.id)
     if last_ns is None:
         return SILENT
-    return Reject.TIME_RANGE if command.at_ns < last_ns else ACCEPTED
+    return ACCEPTED if last_ns <= command.at_ns <= AMOUNT_MAX else Reject.TIME_RANGE
 
 
 def tick(context: Context, command: Tick) -> None:
