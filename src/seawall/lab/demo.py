@@ -78,10 +78,9 @@ def main(options: Options) -> int:
     if options.as_json:
         sys.stdout.write(_pretty(report.summary).decode())
     else:
-        console = Console()
         # Into a file or a pipe, lines are as long as they need to be.
-        width = console.width if console.is_terminal else max(console.width, WIDTH)
-        console.print(render(report), width=width)
+        width = None if sys.stdout.isatty() else WIDTH
+        Console(width=width).print(render(report))
     return 0 if report.kept else 1
 
 

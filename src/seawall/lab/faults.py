@@ -21,8 +21,9 @@ LIE_SIGNAL = signal.SIGUSR1
 VICTIM, LIAR = REPLICAS[0], REPLICAS[2]
 LYING_SOURCE = SOURCES[1]
 LYING_MINUTES = 5
-WATCHED_RELEASES = 100
-"""Gaps are measured from the fault until this many releases later."""
+WATCHED_ENTRIES = 20
+"""Gaps are looked for until this many entries more were released than the log held at the fault:
+long enough to see whether releases went on, short enough that the ordinary tail stays out."""
 PATIENCE_S = 90.0
 
 
@@ -87,17 +88,19 @@ class Incident(msgspec.Struct):
 
 
 class Faults:
-    """Breaks things when they are due; what needs a majority waits until the last one has healed.
+    """Breaks things when they are due, one at a time: two could take the majority away.
 
     Attributes
     ----------
     incidents : in order of their beginning
+    waited_ns : how long the market stood still until the fault before had healed
     """
 
     def __init__(
         self, plan: Plan, house: House, watch: Watch, clock: Clock, say: Callable[[str], None]
     ) -> None:
         self.incidents: list[Incident] = []
+        self.waited_ns = 0
         self._house = house
         self._watch = watch
         self._clock = clock
@@ -113,22 +116,26 @@ class Faults:
         self._due = sorted((_ns(at), at.isoformat(), act) for at, act in due)
         self._task: asyncio.Task[None] | None = None
 
-    def begin_minute(self, market_ns: int) -> str | None:
+    async def begin_minute(self, market_ns: int) -> str | None:
         """Start what is due in this minute; return the source that lies in it, if one does."""
         self._market_ns = market_ns
-        if self._task is not None and self._task.done():
-            self._task.result()
-            self._task = None
-        if self._task is None and self._due and market_ns >= self._due[0][0]:
+        if self._due and market_ns >= self._due[0][0]:
+            began_ns = self._clock.monotonic_ns()
+            await self._end_last()
+            self.waited_ns += self._clock.monotonic_ns() - began_ns
             _, _, act = self._due.pop(0)
             self._task = asyncio.create_task(act())
         return self._lying_source(market_ns)
 
     async def heal(self) -> None:
         """Return when all that was begun has healed, or will not."""
+        await self._end_last()
+        self._lying_source(self._lie_from_ns + LYING_MINUTES * NS_PER_MINUTE)
+
+    async def _end_last(self) -> None:
         if self._task is not None:
             await self._task
-        self._lying_source(self._lie_from_ns + LYING_MINUTES * NS_PER_MINUTE)
+            self._task = None
 
     def _lying_source(self, market_ns: int) -> str | None:
         until_ns = self._lie_from_ns + LYING_MINUTES * NS_PER_MINUTE
@@ -145,14 +152,16 @@ class Faults:
     # What is broken.
 
     async def _kill_replica(self) -> None:
+        await self._flowing()
         incident = self._begin(Kind.REPLICA_KILLED, VICTIM)
         await self._house.kill(VICTIM)
         await self._watch_on(incident)
-        await self._house.restart(VICTIM)
+        self._house.launch(VICTIM)
         if await self._votes_again(VICTIM):
             self._heal(incident, "has caught up and votes again")
 
     async def _make_lie(self) -> None:
+        await self._flowing()
         incident = self._begin(Kind.REPLICA_LIED, LIAR)
         self._house.crew.signal(LIAR, LIE_SIGNAL)
         await self._watch_on(incident)
@@ -162,17 +171,24 @@ class Faults:
 
     async def _kill_log_leader(self) -> None:
         leader = await self._house.cluster.leader_of_stream()
+        await self._flowing()
         incident = self._begin(Kind.LOG_LEADER_KILLED, leader)
         await self._house.kill(leader)
         await self._watch_on(incident)
         await self._house.cluster.restart(leader)
         self._heal(incident, "has copied what it missed")
 
+    async def _flowing(self) -> None:
+        """Return when entries are being released: a pause of the market is no gap of a fault."""
+        seq = self._watch.chronicle.seq
+        await until(lambda: self._watch.chronicle.seq > seq, patience_s=PATIENCE_S, poll_s=0.001)
+
     async def _watch_on(self, incident: Incident) -> None:
         """Leave things broken until enough was released to see what it does."""
-        goal = len(self._watch.pulse.released) + WATCHED_RELEASES
+        held_seq = max((beat.seq for beat in self._watch.pulse.acknowledged[-50:]), default=0)
+        goal_seq = held_seq + WATCHED_ENTRIES
         await until(
-            lambda: len(self._watch.pulse.released) >= goal, patience_s=PATIENCE_S, poll_s=0.005
+            lambda: self._watch.chronicle.seq >= goal_seq, patience_s=PATIENCE_S, poll_s=0.002
         )
         self._end_watch(incident)
 

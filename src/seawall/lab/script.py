@@ -167,7 +167,7 @@ class Script:
         await self._prices_and_time(minute, liar)
         await self._lock_withdrawals()
         fills, self.fills = self.fills + self._crowd.trade(bar), []
-        for start in range(self._reports_a_minute):
+        for start in range(min(self._reports_a_minute, len(fills))):
             await self._report_trades(fills[start :: self._reports_a_minute])
         await self._top_up()
         # While the venue stands still people want their money out more than ever.
@@ -261,7 +261,9 @@ class Script:
             lots = abs(trader.lots)
             fills.append(Fill(buyer, seller, trader.instrument, lots, bar.close, trader.lots > 0))
         for start in range(0, len(fills), COLUMN_ROWS):
-            await self._report_trades(fills[start : start + COLUMN_ROWS])
+            told = await self._report_trades(fills[start : start + COLUMN_ROWS])
+            # Large outcomes, one at a time; and nothing of the opening is left when it ends.
+            await asyncio.gather(*(self._stage.released(receipt) for receipt in told))
 
     # A minute ---------------------------------------------------------------------------------
 
@@ -301,10 +303,9 @@ class Script:
         assert bar is not None
         return bar.at_ns
 
-    async def _report_trades(self, fills: list[Fill]) -> None:
-        if fills:
-            number = self._next_number(STREAM_TRADES)
-            await self._report(record_trades(number, fills))
+    async def _report_trades(self, fills: list[Fill]) -> list[object]:
+        number = self._next_number(STREAM_TRADES)
+        return await self._report(record_trades(number, fills))
 
     async def _deposit(self, rows: list[tuple[int, int, int]]) -> None:
         for start in range(0, len(rows), COLUMN_ROWS):
@@ -319,12 +320,13 @@ class Script:
                 )
             )
 
-    async def _report(self, report: RecordTrades | RecordDeposits) -> None:
-        """Tell a report through both reporters: the second vouches by digest."""
+    async def _report(self, report: RecordTrades | RecordDeposits) -> list[object]:
+        """Tell a report through both reporters, in whichever order: the second one books it."""
         told = digest(encode_any(report), person=b"seawall/report")
-        await asyncio.gather(
+        confirmation = ConfirmReport(report.stream, report.number, told)
+        return await asyncio.gather(
             self._stage.submit(REPORTERS[0], report),
-            self._stage.submit(REPORTERS[1], ConfirmReport(report.stream, report.number, told)),
+            self._stage.submit(REPORTERS[1], confirmation),
         )
 
     def _next_number(self, stream: int) -> int:

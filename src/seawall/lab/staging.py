@@ -174,7 +174,7 @@ class Performance:
         start_ns = self._clock.monotonic_ns()
         for minute in range(1, len(self._bars)):
             self._minute = minute
-            liar = faults.begin_minute(self._bars[minute].at_ns)
+            liar = await faults.begin_minute(self._bars[minute].at_ns)
             await script.play(minute, liar=liar)
         end_ns = self._clock.monotonic_ns()
         await faults.heal()

@@ -266,13 +266,16 @@ def _window_of(pulse: Pulse, first_seq: int, last_seq: int) -> Window:
 
 
 def _disturbed(played: Played) -> list[Window]:
-    """Return the stretches from each fault until it had healed."""
+    """Return the stretches from each fault until it had healed; a lie about prices breaks nothing
+    of the house, so releases around it are ordinary.
+    """
     return [
         Window(
             incident.watched.start_ns,
             max(incident.healed_ns or played.whole.end_ns, incident.watched.end_ns),
         )
         for incident in played.faults.incidents
+        if incident.kind is not Kind.SOURCE_LIED
     ]
 
 
@@ -282,5 +285,8 @@ def _notes(played: Played) -> tuple[str, ...]:
         for incident in played.faults.incidents
         if incident.kind is Kind.LOG_LEADER_KILLED
     )
-    stood_still = f"{paused_ms / 1000:.1f} s while the log chose a new leader"
-    return (f"market time stood still for {stood_still}: 2020 waits for the house",)
+    waited_s = played.faults.waited_ns / NS_PER_SECOND
+    return (
+        f"market time stood still for {paused_ms / 1000:.1f} s while the log chose a new leader,",
+        f"and for {waited_s:.1f} s until one fault had healed before the next began",
+    )
