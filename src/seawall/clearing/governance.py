@@ -190,5 +190,5 @@ def apply_set_replicas(
         return Reject.TERMS_RANGE, "replicas"
     state.tables.replicas = command.replicas
     state.scalar[EPOCH] += 1
-    out.event(ReplicasSet(state.scalar[EPOCH]))
+    out.event(ReplicasSet(state.tables.log_id, state.scalar[EPOCH], command.replicas))
     return None

@@ -69,6 +69,7 @@ from seawall.protocol.events import (
     Outcome,
     Rejected,
     Repeated,
+    ReplicasSet,
     Started,
 )
 from seawall.protocol.genesis import Genesis
@@ -117,6 +118,7 @@ class Machine:
         self.state = house.open_house(genesis, log_id_of(payload))
         out = Out(self.state)
         out.event(Started(genesis.name))
+        out.event(ReplicasSet(*self.replicas()))
         return self._close(out, [])
 
     def _apply_batch(self, state: State, seq: int, signed: SignedBatch) -> Outcome:

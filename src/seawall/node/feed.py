@@ -8,10 +8,9 @@ import msgspec
 
 from seawall.node.clock import Backoff, Clock
 from seawall.node.joined import Joined, join
-from seawall.protocol.codec import SignedBatch, entry_digest, outcome_digest
-from seawall.protocol.commands import ReplicaTerms, SetReplicas
+from seawall.protocol.codec import entry_digest, outcome_digest
+from seawall.protocol.commands import ReplicaTerms
 from seawall.protocol.digest import genesis_chain, next_chain
-from seawall.protocol.events import ReplicasSet
 from seawall.replica.assembly import Position, Released
 from seawall.replica.bus import Bus
 from seawall.replica.log import Entry, Log
@@ -134,7 +133,7 @@ class Feed:
             async for released in released_stream:
                 entry, entries = await self._entry_of(released, entries)
                 joined = join(entry.seq, entry.payload, released.outcome)
-                roster = roster_after(joined, self.start.roster)
+                roster = self._roster_of(released.outcome) if joined.seq > 1 else None
                 self._advance(released.entry_digest, released.outcome, roster)
                 yield joined
                 if roster is not None:
@@ -197,19 +196,6 @@ class Feed:
 
     def _on_fault(self, fault: ReadFault) -> None:
         self._notice(fault)
-
-
-def roster_after(joined: Joined, roster: Roster) -> Roster | None:
-    """Return who votes from the next entry on, if this entry has changed that."""
-    epochs = [event.epoch for event in joined.outcome.events if isinstance(event, ReplicasSet)]
-    if not epochs or not isinstance(joined.content, SignedBatch):
-        return None
-    changes = [
-        command
-        for place, command in enumerate(joined.content.batch.commands)
-        if isinstance(command, SetReplicas) and place not in joined.rejected
-    ]
-    return roster_of_terms(roster.log_id, epochs[-1], changes[-1].replicas)
 
 
 class Taker(msgspec.Struct, frozen=True):

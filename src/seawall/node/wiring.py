@@ -16,6 +16,8 @@ from seawall.node.feed import Feed, Notice, roster_of_terms, start_of
 from seawall.node.front import Front, FrontDoors
 from seawall.node.gateway import Intake
 from seawall.node.journal import JournalFolder
+from seawall.protocol.codec import decode_outcome
+from seawall.protocol.events import ReplicasSet
 from seawall.protocol.signatures import SigningKey
 from seawall.replica.bus import Bus
 from seawall.replica.buses.memory import MemoryHub
@@ -44,12 +46,11 @@ class ClearingMachine(Machine):
         return roster_of_terms(log_id, epoch, replicas) if replicas else NOBODY
 
     def roster_of(self, outcome: bytes) -> Roster | None:
-        """Return None: an outcome says that the set changed, its entry says to what.
-
-        A reader that has both learns of it from them (`feed.roster_after`).
-        """
-        del outcome
-        return None
+        """Return the replica set that this outcome puts in force, if it does."""
+        sets = [event for event in decode_outcome(outcome).events if isinstance(event, ReplicasSet)]
+        if not sets:
+            return None
+        return roster_of_terms(sets[-1].log_id, sets[-1].epoch, sets[-1].replicas)
 
 
 class Network(msgspec.Struct, frozen=True):

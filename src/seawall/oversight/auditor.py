@@ -41,6 +41,7 @@ from seawall.protocol.events import (
     PositionTransferred,
     Posted,
     Repeated,
+    ReplicasSet,
     ShortfallFound,
     Started,
 )
@@ -172,6 +173,7 @@ class Auditor:
         else:
             self.house = House(genesis, log_id_of(payload))
             record.say(Started(genesis.name))
+            record.say(ReplicasSet(self.house.log_id, 1, genesis.replicas))
 
     def _apply_batch(self, record: Record, house: House, signed: SignedBatch) -> None:
         found = check_entry(house, signed)

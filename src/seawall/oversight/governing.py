@@ -154,7 +154,8 @@ def set_replicas(context: Context, command: SetReplicas) -> None:
     """Replace the set; its epoch rises by one."""
     context.house.epoch += 1
     context.house.replicas = command.replicas
-    context.record.say(ReplicasSet(context.house.epoch))
+    house = context.house
+    context.record.say(ReplicasSet(house.log_id, house.epoch, command.replicas))
 
 
 def judge_halt(context: Context, command: SetHalt) -> int:

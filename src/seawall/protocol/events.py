@@ -4,6 +4,7 @@ from enum import IntEnum
 
 import msgspec
 
+from seawall.protocol.commands import ReplicaTerms
 from seawall.protocol.effects import AnyEffect
 
 
@@ -109,9 +110,11 @@ class SenderChanged(Event, frozen=True):
 
 
 class ReplicasSet(Event, frozen=True):
-    """A new replica set votes from the next entry on."""
+    """The replica set that votes from the next entry on; in genesis, on entry 1 as well."""
 
+    log_id: bytes
     epoch: int
+    replicas: tuple[ReplicaTerms, ...]
 
 
 class InstrumentListed(Event, frozen=True):

@@ -17,7 +17,7 @@ _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "nogil": True,
     "_nrt": False,
-    "cache": bool(config.CACHE_DIR),
+    "cache": bool(getattr(config, "CACHE_DIR", "")),
 }
 
 
