@@ -14,7 +14,7 @@ from seawall.replica.logs.memory import MemoryLog, MemoryStore
 from seawall.replica.logs.sqlite import SqliteLog
 
 # Ends a test that hangs; no test measures with it.
-HANG_S = 60.0
+HANG_S = 40.0
 MESSAGES_MAX = 4
 
 

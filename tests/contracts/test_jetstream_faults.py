@@ -25,10 +25,19 @@ from seawall.replica.logs.jetstream import (
     StreamForeign,
     create_stream,
 )
-from seawall.replica.logs.jetstream.pull import Pull
+from seawall.replica.logs.jetstream import link as link_module
+from seawall.replica.logs.jetstream.pull import BATCH_ENTRIES_MAX, Pull
 from seawall.replica.logs.jetstream.stream import IN_FLIGHT_MAX
 from seawall.replica.logs.jetstream.wire import Answer, StreamAnswer, ask, subject_of
-from tests.contracts.mute_node import MuteNode, StaleNode, run
+from tests.contracts.mute_node import (
+    DELETED,
+    EXPIRED,
+    HEARTBEAT,
+    DeafNode,
+    MuteNode,
+    ScriptedNode,
+    run,
+)
 from tests.contracts.sites import HANG_S, JetStreamSite, insist, read_all, take
 
 
@@ -204,17 +213,65 @@ async def test_a_reader_leaves_a_cut_off_node(jetstream: JetStreamSite) -> None:
         await log.close()
 
 
-async def test_a_consumer_that_lives_but_sees_nothing_is_left(jetstream: JetStreamSite) -> None:
-    async with run(StaleNode()) as node:
-        link = await NatsLink.open((node.url,))
-        log = JetStreamLog(link, stream=jetstream.stream, owns_link=True)
+async def test_a_listener_leaves_a_deaf_node(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "PING_EVERY_S", 0.05)
+    monkeypatch.setattr(link_module, "PING_WAIT_S", 0.5)
+    speaker = await NatsBus.open(cluster.urls())
+    async with run(DeafNode()) as node:
+        # It only listens: no request of its own ever fails.
+        link = await NatsLink.open((node.url, *cluster.urls()))
+        bus = NatsBus(link, owns_link=True)
+        heard = asyncio.ensure_future(anext(bus.subscribe("vote.r1")))
+        async with asyncio.timeout(HANG_S):
+            while not heard.done():
+                await speaker.publish("vote.r1", b"?")
+                await asyncio.wait((heard,), timeout=0.05)
+        assert link.connected_count == 2
+        await bus.close()
+    await speaker.close()
+
+
+async def test_a_consumer_that_lives_but_sees_nothing_is_left() -> None:
+    async with run(ScriptedNode([HEARTBEAT] * 10)) as node:
+        log = await JetStreamLog.open((node.url,))
         waiting = asyncio.ensure_future(anext(log.read(7), None))
         async with asyncio.timeout(HANG_S):
             while not log._ill_until_s:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.01)
-        assert list(log._ill_until_s) == ["stale"]
+        assert list(log._ill_until_s) == ["scripted"]
         await log.close()
         assert await waiting is None
+
+
+async def test_a_consumer_on_a_lagging_node_begins_too_early() -> None:
+    async with run(ScriptedNode([5, 6, 7, 8, 9])) as node:
+        log = await JetStreamLog.open((node.url,))
+        assert [entry.seq for entry in await take(log.read(7), 3)] == [7, 8, 9]
+        await log.close()
+
+
+async def test_an_expired_wish_is_renewed_and_a_deleted_consumer_replaced() -> None:
+    async with run(ScriptedNode([1, 2, EXPIRED], [3, EXPIRED], [4, DELETED], [5])) as node:
+        log = await JetStreamLog.open((node.url,))
+        assert [entry.seq for entry in await take(log.read(1), 4)] == [1, 2, 3, 4]
+        assert (node.consumers_count, node.pulls_count) == (1, 3)
+        assert [entry.seq for entry in await take(log.read(5), 1)] == [5]
+        assert (node.consumers_count, node.pulls_count) == (2, 4)
+        await log.close()
+
+
+async def test_one_consumer_serves_a_long_read(jetstream: JetStreamSite) -> None:
+    log = await jetstream.open()
+    for number in range(3 * BATCH_ENTRIES_MAX):
+        await insist(log, f"s:{number}", b"x")
+    entries = log.read(1)
+    await take(entries, 1)
+    (pull,) = log._pulls
+    await take(entries, 3 * BATCH_ENTRIES_MAX - 1)
+    # Were the wishes not renewed, each batch would wait for the silence to be noticed.
+    assert log._pulls == [pull]
 
 
 async def test_few_appends_are_in_flight() -> None:

@@ -29,7 +29,7 @@ from seawall.replica.logs.sqlite import (
     RowDamaged,
     SqliteLog,
 )
-from tests.contracts.sites import read_all, take
+from tests.contracts.sites import HANG_S, read_all, take
 
 ENTRIES = 40
 # Two sound rows, each in the other's place.
@@ -59,8 +59,9 @@ async def read_until_fault(path: Path, first_seq: int = 1) -> tuple[list[int], E
     seqs: list[int] = []
     entries = log.read(first_seq)
     try:
-        while True:
-            seqs.append((await anext(entries)).seq)
+        async with asyncio.timeout(HANG_S):
+            while True:
+                seqs.append((await anext(entries)).seq)
     except (RowDamaged, FileDamaged, ReadGap) as fault:
         return seqs, fault
     finally:
@@ -214,8 +215,8 @@ def test_a_file_of_garbage_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_file_of_another_program_is_refused(tmp_path: Path, path: Path) -> None:
-    edit(tmp_path / "other.db", "CREATE TABLE account (id INTEGER)")
-    with pytest.raises(FileForeign):
+    edit(tmp_path / "other.db", "CREATE TABLE account (id INTEGER); PRAGMA user_version = 1")
+    with pytest.raises(FileForeign, match="not a log"):
         SqliteLog(tmp_path / "other.db")
     edit(path, "PRAGMA user_version = 2")
     with pytest.raises(FileForeign, match="format 2"):

@@ -295,6 +295,7 @@ class NatsLink:
                 lost.set()
 
         connection = Connection(url, client, lost)
+        connected = False
         try:
             async with asyncio.timeout(DIAL_WAIT_S):
                 await client.connect(
@@ -310,12 +311,16 @@ class NatsLink:
                     closed_cb=closed,
                 )
                 await connection.prepare()
+            connected = not client.is_closed
         except (nats.errors.Error, OSError):
-            await connection.discard()
             return None
+        finally:
+            # Also when the link is closed in the middle of this.
+            if not connected:
+                await connection.discard()
         # Failures on the way here were the library's own first tries; what counts comes later.
         lost.clear()
-        return None if client.is_closed else connection
+        return connection if connected else None
 
     async def _subscribe(self, connection: Connection, listener: Listener) -> None:
         # A connection that is lost meanwhile subscribes again when the next one stands.

@@ -55,7 +55,8 @@ class Pull:
         self._news = asyncio.Event()
         self._wanted_count = 0
         self._idle_heartbeats_count = 0
-        self._ended = False
+        self._gone = False
+        self._shut = False
 
     @classmethod
     async def open(
@@ -93,9 +94,11 @@ class Pull:
         `behind` says whether the log holds more than was read: a node that is cut off from its
         peers sends heartbeats as ever, but no entries. It is then marked `stale`.
         """
-        while not self._ended:
+        while not self._shut:
             if self._entries:
                 return self._entries.popleft()
+            if self._gone:
+                return None
             if self._wanted_count == 0:
                 await self._want_more()
             self._news.clear()
@@ -113,7 +116,7 @@ class Pull:
 
     def end(self) -> None:
         """Make `next` return None, now and for ever."""
-        self._ended = True
+        self._shut = True
         self._news.set()
 
     async def close(self) -> None:
@@ -149,7 +152,7 @@ class Pull:
                 self._wanted_count = 0
             else:
                 # The consumer is gone, or moves: 404, 409, 503.
-                self._ended = True
+                self._gone = True
         self._news.set()
 
 
