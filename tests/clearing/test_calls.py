@@ -175,12 +175,13 @@ def test_more_cases_than_rows_wait_called_the_most_distressed_first() -> None:
     limits = msgspec.structs.replace(builders.LIMITS, cases_max=2)
     state = builders.house(4, deposits=(), parameters=calm(), limits=limits)
     builders.deposit(state, FIRST + 3, USD, 10**6 * MICRO)
-    for row, dollars in ((0, 5_100), (1, 5_000), (2, 5_200)):
+    for row, dollars in ((0, 5_100), (1, 5_000), (2, 5_150)):
         builders.deposit(state, FIRST + row, USD, dollars * MICRO)
         distress.open_trade(state, Trade(row, 3, LINEAR, 10_000, 50_000))
     out = distress.move(state, 45_300)
     started = [event.account_id for event in of(out, LiquidationStarted)]
     assert started == [distress.account(state, FIRST + 1), distress.account(state, FIRST)]
+    assert state.account[FIRST + 2, EQUITY] < state.account[FIRST + 2, MAINTENANCE]
     assert standing(state, FIRST + 2) == AccountState.CALLED
     assert [event.account_id for event in of(out, CallIssued)] == [
         distress.account(state, FIRST + 2)

@@ -16,6 +16,7 @@ from seawall.clearing.layout import (
     CASE_ORDERS,
     CASES_OPEN,
     EQUITY,
+    HALT_UNTIL,
     ID,
     INITIAL,
     LIQUIDATIONS,
@@ -265,6 +266,28 @@ def test_a_paid_option_is_sold_too_when_nothing_else_is_left() -> None:
     assert order is not None
     assert (order.instrument_id, order.lots) == (CALL, -2)
     assert state.instrument[CALL, 2] == Style.PREMIUM
+
+
+@pytest.mark.parametrize("cause", ["doubt", "halt"])
+def test_a_frozen_case_waits_even_beyond_its_deadline(cause: str) -> None:
+    """LIQD-02: no order, no takeover, no release, until prices are good and the halt is over."""
+    state = distressed(10_000, liquidation_deadline_ns=2 * NS_PER_MINUTE)
+    distress.move(state, 45_400)
+    key, _ = one_order(state)
+    distress.report(state, key, EffectStatus.FAILED)
+    before = distress.figures(state, FIRST)
+    for _ in range(3):
+        if cause == "doubt":
+            out = distress.blind(state, after_ns=4 * NS_PER_MINUTE)
+        else:
+            state.instrument[LINEAR, HALT_UNTIL] = state.scalar[AT_NS] + 2 * NS_PER_MINUTE
+            out = distress.move(state, 45_400)
+        assert not out.effects
+        assert not of(out, LiquidationEnded)
+        assert state.account[FIRST, CASE] == 1
+        assert state.account[FIRST, MAINTENANCE] >= before[1]
+    state.instrument[LINEAR, HALT_UNTIL] = 0
+    assert of(distress.move(state, 45_400), LiquidationEnded)[0].end == CaseEnd.TAKEN_OVER
 
 
 # Order of cases -----------------------------------------------------------------------------
