@@ -6,22 +6,24 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from seawall.node.effects import DoorFault, Interpreter
+from seawall.node.effects import IN_FLIGHT_MAX, DoorFault, Interpreter
 from seawall.node.feed import Taker
 from seawall.node.gateway import Gateway
-from seawall.node.receipts import Receipt
-from seawall.protocol.codec import pack_int32, pack_int64
+from seawall.node.joined import Joined, join
+from seawall.node.receipts import Receipt, Refused
+from seawall.protocol.codec import encode_outcome, pack_int32, pack_int64
 from seawall.protocol.commands import (
     AnyCommand,
     EffectStatus,
     Mode,
     OpenAccounts,
     RecordDeposits,
+    ReportEffect,
     Tick,
     Withdraw,
 )
-from seawall.protocol.effects import AnyEffect, Payout
-from seawall.protocol.events import EffectExpired, EffectReported
+from seawall.protocol.effects import AnyEffect, Payout, RaiseAlarm
+from seawall.protocol.events import AnyEvent, EffectExpired, EffectReported, Outcome, TimeMoved
 from seawall.protocol.ids import account_id
 from seawall.protocol.units import NS_PER_HOUR
 from tests.node.stage import ALICE, CLOCK, CUSTODY, EFFECTS, Stage
@@ -302,6 +304,106 @@ def test_an_effect_that_took_place_and_expired_before_its_report_is_counted() ->
             assert office.interpreter is not None
             assert office.interpreter.figures.late == 1
         assert office.events(EffectReported) == []
+
+    play(scene())
+
+
+def joined_by_hand(seq: int, *events: AnyEvent, effects: tuple[AnyEffect, ...] = ()) -> Joined:
+    return join(seq, b"by hand", encode_outcome(Outcome(seq, events, effects)))
+
+
+def test_an_expired_effect_is_not_begun_even_if_nobody_took_it_out() -> None:
+    async def scene() -> None:
+        office = Office()
+        due, past = (
+            Payout(
+                expires_at_ns=at_ns, account_id=ACCOUNT, asset_id=0, amount_minor=1, destination=1
+            )
+            for at_ns in (NS_PER_HOUR, NS_PER_HOUR - 1)
+        )
+        interpreter = Interpreter(
+            EFFECTS,
+            office.stage.new_gateway(),
+            office.bank,
+            office.stage.log,
+            office.stage.clock,
+            lambda: 0,
+        )
+        acts = asyncio.create_task(interpreter.run())
+        interpreter.take(joined_by_hand(1, TimeMoved(NS_PER_HOUR), effects=(past, due)))
+        await asyncio.sleep(1)
+        acts.cancel()
+        await asyncio.gather(acts, return_exceptions=True)
+        assert list(office.bank.ended) == ["1:1"]
+
+    play(scene())
+
+
+def test_a_door_that_is_down_holds_up_its_own_kind_only() -> None:
+    async def scene() -> None:
+        office = Office(["never"] * 10_000)
+        interpreter = Interpreter(
+            EFFECTS,
+            office.stage.new_gateway(),
+            office.bank,
+            office.stage.log,
+            office.stage.clock,
+            lambda: 0,
+        )
+        acts = asyncio.create_task(interpreter.run())
+        payouts = tuple(Payout(NS_PER_HOUR, ACCOUNT, 0, 1, 1) for _ in range(40))
+        alarms = tuple(RaiseAlarm(NS_PER_HOUR, "late", place) for place in range(3))
+        interpreter.take(joined_by_hand(1, effects=(*payouts, *alarms)))
+        await asyncio.sleep(5)
+        acts.cancel()
+        await asyncio.gather(acts, return_exceptions=True)
+        begun = {int(key.split(":")[1]) for key in office.bank.executions}
+        # Sixteen of the forty payouts, and all alarms behind them.
+        assert begun == {*range(IN_FLIGHT_MAX), 40, 41, 42}
+
+    play(scene())
+
+
+class Garbling:
+    """A gateway that garbles the first report on its way, so that the machine refuses it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.garbled = 0
+        self.wait_released = gateway.wait_released
+        self._gateway = gateway
+
+    async def submit(
+        self,
+        sender_id: int,
+        commands: tuple[AnyCommand, ...],
+        *,
+        request_id: str = "",
+        alone: bool = False,
+    ) -> Receipt | Refused:
+        if not self.garbled:
+            self.garbled += 1
+            (report,) = commands
+            assert isinstance(report, ReportEffect)
+            commands = (ReportEffect(report.seq, report.index, 99),)
+        return await self._gateway.submit(sender_id, commands, request_id=request_id, alone=alone)
+
+
+def test_a_report_that_was_refused_is_said_again() -> None:
+    async def scene() -> None:
+        office = Office()
+        async with office.open(acting=False) as gateway:
+            assert office.interpreter is not None
+            office.interpreter._gateway = Garbling(gateway)
+            acts = asyncio.create_task(office.interpreter.run())
+            await fund(gateway)
+            await withdraw(gateway, 5)
+            await asyncio.sleep(5)
+            acts.cancel()
+            await asyncio.gather(acts, return_exceptions=True)
+            assert office.interpreter.outbox == {}
+        assert office.bank.executions == ["5:0"]
+        assert len(office.events(EffectReported)) == 1
+        assert len(office.stage.batches(EFFECTS)) == 2
 
     play(scene())
 

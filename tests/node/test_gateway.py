@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seawall.node.gateway import Gateway, Intake
+from seawall.node.journal import Request, Sent
 from seawall.node.receipts import Answer, Receipt, Refused, Stopped
 from seawall.node.sender import Sizes
 from seawall.protocol.codec import encode_any, encode_batch, entry_digest
@@ -316,6 +317,31 @@ def test_bytes_that_were_refused_once_can_still_enter_the_log() -> None:
             assert not lane.kept
         assert stage.log.message_ids[-2:] == [name, f"{name}.1"]
         assert stage.applied(ALICE) == [opening(4), opening(5)]
+
+    play(scene())
+
+
+def test_the_refusal_of_another_copy_decides_nothing() -> None:
+    """A copy came too early and was refused; the one that the log answers for is applied."""
+
+    async def scene() -> None:
+        stage = Stage()
+        second = signed(ALICE, 2, opening(2))
+        whole = Request("", b"", 0, 1)
+        stage.journals.open("sender-1").write(Sent(2, second, (whole,)))
+        stage.store.store("early", second)
+        stage.log.gate.clear()
+        async with stage.open() as gateway:
+            await asyncio.sleep(0.5)
+            assert stage.history[1].refusal is not None
+            assert gateway.kept_batches == 1
+            stage.store.store("first", signed(ALICE, 1, opening(1)))
+            await asyncio.sleep(0.5)
+            stage.log.gate.set()
+            await asyncio.sleep(5)
+            assert gateway.kept_batches == 0
+            await answer_of(gateway, await gateway.submit(ALICE, (opening(3),)))
+        assert stage.applied(ALICE) == [opening(1), opening(2), opening(3)]
 
     play(scene())
 

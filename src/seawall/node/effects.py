@@ -1,6 +1,7 @@
 """The interpreter: does what certified outcomes ask of the world, once per key, and reports it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -21,6 +22,7 @@ Key = tuple[int, int]
 """(seq, index) of an effect; `seq:index` is the client order id that the world is given."""
 
 IN_FLIGHT_MAX = 16
+"""Of each kind of effect: a bank that does not answer must not keep orders from the market."""
 TRY_AGAIN = (Reject.BACKLOG, Reject.LOG_DOWN, Reject.UNKNOWN_OUTCOME)
 
 
@@ -116,6 +118,7 @@ class Interpreter:
         self._progress = Progress()
         self._start_seq = 0
         self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._in_flight: Counter[type[AnyEffect]] = Counter()
         self._ended: set[Key] = set()
         self._overtaken: set[Key] = set()
         self._news = asyncio.Event()
@@ -154,11 +157,12 @@ class Interpreter:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 self._news.clear()
-                for key in list(self.outbox):
-                    if len(self._tasks) >= IN_FLIGHT_MAX:
-                        break
-                    if key not in self._tasks and key not in self._ended:
-                        self._tasks[key] = tasks.create_task(self._see_through(key))
+                for key, effect in list(self.outbox.items()):
+                    if key in self._tasks or key in self._ended:
+                        continue
+                    if self._in_flight[type(effect)] < IN_FLIGHT_MAX:
+                        self._in_flight[type(effect)] += 1
+                        self._tasks[key] = tasks.create_task(self._see_through(key, type(effect)))
                 await self._news.wait()
 
     def _remove(self, key: Key) -> None:
@@ -177,7 +181,7 @@ class Interpreter:
             except LogFault:
                 await backoff.pause()
 
-    async def _see_through(self, key: Key) -> None:
+    async def _see_through(self, key: Key, kind: type[AnyEffect]) -> None:
         """Execute one effect and report it; leave it alone when it is no longer wanted."""
         try:
             status = await self._carry_out(key)
@@ -190,6 +194,7 @@ class Interpreter:
                 self._ended.add(key)
         finally:
             self._overtaken.discard(key)
+            self._in_flight[kind] -= 1
             del self._tasks[key]
             self._news.set()
 
