@@ -35,7 +35,8 @@ class Teller:
         assert probe.record is not None
         outcome = Outcome(seq, self._events(probe, probe.record), tuple(probe.record.payouts))
         told = encode_outcome(outcome)
-        assert self.auditor.follow(seq, payload, told) == []
+        found = self.auditor.follow(seq, payload, told)
+        assert found == []
         return told
 
     def _events(self, probe: Auditor, record: Record) -> tuple[AnyEvent, ...]:

@@ -11,7 +11,16 @@ import pytest
 from seawall.clearing.machine import Machine
 from seawall.oversight.findings import Finding
 from seawall.protocol.codec import encode_outcome
-from seawall.protocol.commands import ConfirmReport, Kind, ListInstrument, RecordDeposits
+from seawall.protocol.codes import Reject
+from seawall.protocol.commands import (
+    CloseAccount,
+    ConfirmReport,
+    Kind,
+    ListInstrument,
+    RecordDeposits,
+    Role,
+    Tick,
+)
 from seawall.protocol.events import (
     AccountLines,
     Deleveraged,
@@ -21,6 +30,7 @@ from seawall.protocol.events import (
     Outcome,
     PositionTransferred,
     Posted,
+    Rejected,
     ShortfallFound,
     Why,
 )
@@ -131,6 +141,27 @@ def test_quorums_agree(told: tuple[str, ...]) -> None:
     assert found == []
 
 
+def test_reports_that_can_no_longer_be_booked_agree() -> None:
+    world, found = World(Machine().apply, Parameters(reports_min=2)), []
+    gone, stays = world.open(2)
+    half = (1 << 61).to_bytes(8, "little")
+    reports = [
+        RecordDeposits(1, number, account.to_bytes(8, "little"), bytes(4), half)
+        for number, account in ((1, stays), (2, gone), (3, stays), (4, stays))
+    ]
+    for report in reports:
+        found += world.send("custody", report)
+    for report in reports[1:]:
+        vouch = ConfirmReport(1, report.number, world.digest_of(report))
+        found += world.send("custody-2", vouch)
+    found += world.send("client", CloseAccount(gone))
+    # The first one is booked and sets the others free: an account is gone, a balance full.
+    found += world.send("custody-2", reports[0])
+    assert found == []
+    refused = [event.code for event in world.outcome.events if isinstance(event, Rejected)]
+    assert refused == [Reject.ACCOUNT_UNKNOWN, *[Reject.AMOUNT_OVERFLOW] * 2]
+
+
 def test_lies_about_decisions_are_found() -> None:
     """Takeovers, deleveraging and shared losses are taken from the house: but not on its word."""
     decided = (PositionTransferred, Deleveraged, ShortfallFound, LiquidationEnded, Posted)
@@ -189,6 +220,63 @@ def test_lies_drawn_from_whole_logs_are_found(seed: int) -> None:
     assert Traffic(world, seed).run(120) == []
     assert missed == []
     assert tried > 60
+
+
+def alter(honest: Outcome, **changes: int) -> Outcome:
+    """Add to fields of the first shortfall and of the first deleveraging."""
+    events = list(honest.events)
+    for kind in (ShortfallFound, Deleveraged):
+        place = next((n for n, each in enumerate(events) if isinstance(each, kind)), None)
+        if place is not None:
+            event = events[place]
+            fields = {name: getattr(event, name) for name in event.__struct_fields__}
+            raised = {name: fields[name] + changes[name] for name in fields if name in changes}
+            events[place] = kind(**(fields | raised))
+    return Outcome(honest.seq, tuple(events), honest.effects)
+
+
+def test_lies_that_add_up_are_found_too() -> None:
+    """One unit more of shortfall and of the fund's payment still sum up; so must a huge share."""
+    world, shortfalls, shares = World(Machine().apply), 0, 0
+    follow = world.follow
+
+    def follow_and_lie(payload: bytes) -> list[Finding]:
+        nonlocal shortfalls, shares
+        before = copy.deepcopy(world.auditor)
+        found, honest = follow(payload), world.outcome
+        kinds = {type(event) for event in honest.events}
+        if ShortfallFound in kinds:
+            lie = encode_outcome(alter(honest, shortfall_minor=1, fund_paid_minor=1))
+            told = copy.deepcopy(before).follow(world.seq, payload, lie)
+            assert any(each.subject.endswith(": shortfall") for each in told)
+            shortfalls += 1
+        if Deleveraged in kinds:
+            lie = encode_outcome(alter(honest, amount_minor=10**15))
+            told = copy.deepcopy(before).follow(world.seq, payload, lie)
+            assert any("amount within" in each.subject for each in told)
+            shares += 1
+        return found
+
+    world.follow = follow_and_lie  # type: ignore[method-assign]
+    assert Traffic(world, 2).run(STEPS) == []
+    assert shortfalls > 3
+    assert shares > 3
+
+
+def test_late_clocks_and_sources_agree() -> None:
+    world = World(Machine().apply)
+    found = world.list_all()
+    found += world.prices({INDEX: 800_000, TRADED: 800_000, ETH_INDEX: 20_000})
+    found += world.tick(10**10)
+    found += world.admit("clock-4", Role.CLOCK)
+    found += world.admit("source-4", Role.PRICES)
+    for name in ("clock", "clock-2", "clock-4", "clock-3", "clock-4"):
+        world.now_ns += 10**9
+        found += world.send(name, Tick(world.now_ns))
+    for source, value in ((1, 700_000), (2, 800_000), (3, 802_000), (4, 900_000)):
+        found += world.price(source, {INDEX: value})
+    found += world.tick(10**10)
+    assert found == []
 
 
 def test_a_fund_payment_told_as_a_shared_loss_is_found() -> None:

@@ -14,6 +14,7 @@ from seawall.protocol.codec import (
     pack_int64,
 )
 from seawall.protocol.commands import (
+    AddSender,
     AnyCommand,
     AssetTerms,
     AttestRisk,
@@ -190,6 +191,12 @@ class World:
     def outcome(self) -> Outcome:
         """The last outcome told."""
         return decode_outcome(self.entries[-1][1])
+
+    def admit(self, name: str, role: Role) -> list[Finding]:
+        """Let governance add a sender."""
+        self.keys[name] = SigningKey(digest(name.encode()))
+        self.ids[name], self.numbers[name] = len(self.ids) + 1, 0
+        return self.send("govern", AddSender(name, self.keys[name].public_key, int(role)))
 
     def next_report(self, stream: int) -> int:
         self.reports[stream] = self.reports.get(stream, 0) + 1

@@ -5,30 +5,17 @@ outcome against that. The only things it takes from the outcome are decisions, w
 and verdicts on which the rules are silent, which it counts.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import msgspec
 
-from seawall.oversight import (
-    cash,
-    governing,
-    listing,
-    owning,
-    prices,
-    reporting,
-    riskrows,
-    ticking,
-)
 from seawall.oversight.cases import DECIDED
 from seawall.oversight.comparing import check_conservation, compare_events, compare_lines
+from seawall.oversight.doors import DOORS
 from seawall.oversight.findings import Coverage, Finding
 from seawall.oversight.house import Context, House
 from seawall.oversight.numbering import check_entry, consume_number
 from seawall.oversight.orders import close_orders
 from seawall.oversight.record import Record
 from seawall.oversight.shapes import is_readable
-from seawall.protocol import commands
 from seawall.protocol.codec import SignedBatch, decode_outcome, decode_payload, log_id_of
 from seawall.protocol.codes import Reject
 from seawall.protocol.commands import AnyCommand, Role
@@ -47,38 +34,6 @@ from seawall.protocol.events import (
 )
 from seawall.protocol.genesis import Genesis
 from seawall.protocol.units import is_int64
-
-Judge = Callable[[Context, Any], int]
-Act = Callable[[Context, Any], None]
-
-DOORS: dict[type[AnyCommand], tuple[Role, Judge, Act]] = {
-    commands.Tick: (Role.CLOCK, ticking.judge_tick, ticking.tick),
-    commands.ActivateRules: (Role.GOVERN, governing.judge_rules, governing.activate_rules),
-    commands.SetParameter: (Role.GOVERN, governing.judge_parameter, governing.set_parameter),
-    commands.AddSender: (Role.GOVERN, governing.judge_sender, governing.add_sender),
-    commands.RotateKey: (Role(0), governing.judge_key, governing.rotate_key),
-    commands.SetReplicas: (Role.GOVERN, governing.judge_replicas, governing.set_replicas),
-    commands.ListInstrument: (Role.GOVERN, listing.judge_listing, listing.list_instrument),
-    commands.SetHalt: (Role.OPERATE, governing.judge_halt, governing.set_halt),
-    commands.OpenAccounts: (Role.CLIENT, owning.judge_opening, owning.open_accounts),
-    commands.OpenSubAccounts: (Role.CLIENT, owning.judge_sub_opening, owning.open_sub_accounts),
-    commands.CloseAccount: (Role.CLIENT, owning.judge_closing, owning.close_account),
-    commands.SetMode: (Role.CLIENT, owning.judge_mode, owning.set_mode),
-    commands.RecordDeposits: (Role.CUSTODY, reporting.judge_report, reporting.tell_report),
-    commands.Withdraw: (Role.CLIENT, cash.judge_withdrawal, cash.withdraw),
-    commands.Transfer: (Role.CLIENT, cash.judge_transfer, cash.transfer),
-    commands.RecordTrades: (Role.TRADES, reporting.judge_report, reporting.tell_report),
-    commands.ConfirmReport: (
-        Role.TRADES | Role.CUSTODY,
-        reporting.judge_report,
-        reporting.tell_report,
-    ),
-    commands.PublishPrices: (Role.PRICES, prices.judge_publish, prices.publish),
-    commands.PublishRisk: (Role.RISK, riskrows.judge_proposal, riskrows.propose),
-    commands.AttestRisk: (Role.ATTEST, riskrows.judge_attestation, riskrows.activate),
-    commands.ReportEffect: (Role.EFFECTS, cash.judge_effect, cash.report_effect),
-}
-"""Role (any of these bits; none: its own check), judgement and act of every command."""
 
 DECISIONS = (LiquidationStarted, LiquidationEnded, PositionTransferred, Deleveraged, ShortfallFound)
 
@@ -118,7 +73,7 @@ class Auditor:
         self.seq = seq
         record = self._open_record(seq, outcome)
         self.record = record
-        record.claim("LEDG-01", "outcome: seq", seq, record.told.seq)
+        record.claim("AUDT-01", "outcome: seq", seq, record.told.seq)
         if self.house is not None:
             self.house.books.start_entry(seq)
         self._apply_payload(record, payload)
@@ -138,13 +93,13 @@ class Auditor:
             told = decode_outcome(outcome)
         except msgspec.DecodeError as fault:
             record = Record(seq, Outcome(seq, (), ()))
-            record.find("LEDG-01", "outcome", "readable bytes", fault)
+            record.find("AUDT-01", "outcome", "readable bytes", fault)
             return record
         assets = len(self.house.assets) if self.house is not None else 0
         whole = tuple(event for event in told.events if is_readable(event, assets))
         record = Record(seq, Outcome(told.seq, whole, told.effects))
         if len(whole) < len(told.events):
-            record.find("LEDG-01", "outcome: readable events", len(told.events), len(whole))
+            record.find("AUDT-01", "outcome: readable events", len(told.events), len(whole))
         return record
 
     def _apply_payload(self, record: Record, payload: bytes) -> None:
@@ -186,10 +141,10 @@ class Auditor:
         consume_number(house, found, signed, record.seq)
         context = Context(house, record, found)
         for index, command in enumerate(signed.batch.commands):
-            role, judge, act = DOORS[type(command)]
-            verdict = _check_door(context, command, role) or judge(context, command)
-            if record.judge(index, command, verdict):
-                act(context, command)
+            door = DOORS[type(command)]
+            verdict = _check_door(context, command, door.roles) or door.judge(context, command)
+            if record.judge(index, command, verdict, door.rule):
+                door.act(context, command)
         close_orders(context)
         _check_outside(record)
 

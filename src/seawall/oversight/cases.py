@@ -73,9 +73,9 @@ class Liquidation:
         before = sum(1 for each in self.house.books.accounts.values() if each.case is not None)
         for event in started:
             self._open_case(event, distressed.pop(event.account_id, None))
-        # The fund's own disposals take cases too, how many is not ruled; nor if row 0 is one.
-        fund = self.house.house_account(INSURANCE)
-        room = self.house.limits.cases_max - before - len(started) - len(fund.holdings) - 1
+        # While it holds positions the fund has a case of its own; it may still hold the row of
+        # what it has just sold.
+        room = self.house.limits.cases_max - before - len(started) - 1
         for distress in distressed.values():
             if room > 0:
                 self.record.find(
@@ -128,7 +128,7 @@ class Liquidation:
                     self.record.find("TEAR-01", "Deleveraged", "an instrument", event)
                 case ShortfallFound():
                     self.record.claim(
-                        "WTRF-02",
+                        "LIQD-05",
                         f"account {event.account_id}: parts of the shortfall",
                         event.shortfall_minor,
                         event.fund_paid_minor + event.deleveraged_minor + event.socialised_minor,

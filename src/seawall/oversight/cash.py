@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from seawall.oversight.books import Account
 from seawall.oversight.house import HOUSE_ACCOUNTS, Context, House
 from seawall.oversight.owning import check_all_owned
-from seawall.oversight.record import ACCEPTED, REFUSED, SILENT
+from seawall.oversight.record import ACCEPTED, REFUSED
 from seawall.oversight.requirement import Valuation
 from seawall.protocol.codes import Reject
 from seawall.protocol.commands import EffectStatus, ReportEffect, Transfer, Withdraw
@@ -65,6 +65,7 @@ def judge_transfer(context: Context, command: Transfer) -> int:
     if fault:
         return fault
     if command.from_account == command.to_account:
+        # The page names no place of this code among the others.
         return REFUSED
     house = context.house
     payer = house.books.accounts[command.from_account]
@@ -72,10 +73,9 @@ def judge_transfer(context: Context, command: Transfer) -> int:
     faults = list(_leaving_faults(house, payer, (command.asset_id, command.amount_minor)))
     if payee.balances[command.asset_id] + command.amount_minor > AMOUNT_MAX:
         faults.append(Reject.AMOUNT_OVERFLOW)
-    # The rules do not say whether a lock on withdrawals also stops a transfer, nor whether
-    # money may enter an account that is being liquidated.
-    locked = bool(house.parameters["withdrawals_locked"]) or payee.case is not None
-    return min(faults, default=SILENT if locked else ACCEPTED)
+    if house.parameters["withdrawals_locked"]:
+        faults.append(Reject.WITHDRAWALS_LOCKED)
+    return min(faults, default=ACCEPTED)
 
 
 def transfer(context: Context, command: Transfer) -> None:
@@ -148,7 +148,7 @@ def _clear(context: Context, key: tuple[int, int], effect: AnyEffect, *, done: b
         transit = house.house_account(TRANSIT)
         back = house.account(effect.account_id)
         if not done and back is None:
-            context.record.find("LEDG-06", f"payout {key} returns to", effect.account_id, "closed")
+            context.record.find("OUTB-01", f"payout {key} returns to", effect.account_id, "closed")
             return
         why = Why.PAYOUT if done else Why.PAYOUT_RETURNED
         payee = house.house_account(EXTERNAL) if done or back is None else back

@@ -49,23 +49,23 @@ from seawall.protocol.events import (
 from seawall.protocol.ids import INSURANCE
 
 RULES: dict[type[AnyEvent], str] = {
-    EntryRefused: "LEDG-01",
-    Repeated: "LEDG-02",
+    EntryRefused: "GOVN-01",
+    Repeated: "GOVN-01",
     Started: "GOVN-01",
-    TimeMoved: "GOVN-02",
-    RulesActivated: "GOVN-01",
-    ParameterSet: "GOVN-01",
-    SenderChanged: "GOVN-01",
-    ReplicasSet: "GOVN-01",
+    TimeMoved: "TIME-01",
+    RulesActivated: "GOVN-03",
+    ParameterSet: "GOVN-02",
+    SenderChanged: "GOVN-04",
+    ReplicasSet: "GOVN-04",
     InstrumentListed: "PROD-03",
-    AccountsOpened: "LEDG-03",
-    AccountClosed: "LEDG-03",
-    ModeSet: "LEDG-03",
-    DepositsRecorded: "LEDG-04",
+    AccountsOpened: "ACCT-01",
+    AccountClosed: "ACCT-03",
+    ModeSet: "ACCT-04",
+    DepositsRecorded: "LEDG-02",
     TradesRecorded: "LEDG-05",
-    ReportPending: "LEDG-04",
-    ReportsDisagree: "LEDG-04",
-    WithdrawalAccepted: "MARG-06",
+    ReportPending: "LEDG-06",
+    ReportsDisagree: "LEDG-06",
+    WithdrawalAccepted: "LEDG-03",
     IndexMoved: "MARK-02",
     SourceDeviated: "MARK-02",
     MarksMoved: "MARK-03",
@@ -79,8 +79,8 @@ RULES: dict[type[AnyEvent], str] = {
     CallOverdue: "CALL-03",
     HaltStarted: "BRKR-01",
     HaltEnded: "BRKR-01",
-    EffectReported: "LEDG-06",
-    EffectExpired: "LEDG-06",
+    EffectReported: "OUTB-01",
+    EffectExpired: "OUTB-01",
 }
 """Events that the auditor foretells to the last field, and the rule each belongs to."""
 
@@ -101,6 +101,7 @@ def compare_events(record: Record) -> None:
     _compare_moves(record, [e for e in record.told.events if isinstance(e, AccountsMoved)])
     _compare_postings(record, [e for e in record.told.events if isinstance(e, Posted)])
     record.close_payouts()
+    record.close_refusals()
 
 
 def _compare_list(record: Record, rule: str, said: list[AnyEvent], told: list[AnyEvent]) -> None:
@@ -162,25 +163,25 @@ def _compare_postings(record: Record, events: list[Posted]) -> None:
             sums[account, asset] = sums.get((account, asset), 0) + amount
         for asset, total in sorted(totals.items()):
             subject = f"{Why(event.why).name} postings of asset {asset}: sum"
-            record.claim("LEDG-04", subject, 0, total)
+            record.claim("LEDG-01", subject, 0, total)
     for why in sorted(set(told) | set(record.postings)):
         if why in DECIDED:
             continue
         expected, got = record.postings.get(why, {}), told.get(why, {})
         for key in sorted(set(expected) | set(got)):
             subject = f"{Why(why).name} posting of account {key[0]} in asset {key[1]}"
-            record.claim("LEDG-04", subject, expected.get(key, 0), got.get(key, 0))
+            record.claim("LEDG-01", subject, expected.get(key, 0), got.get(key, 0))
 
 
 def check_conservation(house: House, record: Record) -> None:
     """The auditor's own books sum to zero: per asset, and per contract that moved."""
     for asset, total in enumerate(house.books.asset_sums):
-        record.claim("LEDG-07", f"own books, asset {asset}: sum", 0, total)
+        record.claim("INVR-01", f"own books, asset {asset}: sum", 0, total)
     for contract in house.books.moved_contracts.values():
         subject = f"own books, instrument {contract.id}"
-        record.claim("LEDG-07", f"{subject}: lots", 0, contract.lots_sum)
+        record.claim("INVR-01", f"{subject}: lots", 0, contract.lots_sum)
         carried = contract.residual - contract.variation * contract.terms.value_scale
-        record.claim("LEDG-07", f"{subject}: costs", contract.costs_sum, carried)
+        record.claim("INVR-01", f"{subject}: costs", contract.costs_sum, carried)
 
 
 LINE_FIELDS = ("id", "state", "equity", "maintenance", "initial", "evaluated")
@@ -195,11 +196,11 @@ def compare_lines(house: House, record: Record) -> tuple[int, int]:
         if isinstance(event, AccountLines):
             touched += event.touched
             for cells in split_lines(event) or ():
-                record.claim("LEDG-08", f"account {cells[0]}: one line", False, cells[0] in seen)
+                record.claim("AUDT-01", f"account {cells[0]}: one line", False, cells[0] in seen)
                 seen[cells[0]] = True
                 # The fund is touched by its own orders too, which move none of its books.
                 known = cells[0] in house.books.touched or cells[0] == INSURANCE
-                record.require("LEDG-08", f"account {cells[0]}: touched", known, "a line")
+                record.require("AUDT-01", f"account {cells[0]}: touched", known, "a line")
                 _compare_account(house, record, cells)
         elif isinstance(event, InstrumentLines):
             contracts += unpack_int64(event.cells)
@@ -207,14 +208,14 @@ def compare_lines(house: House, record: Record) -> tuple[int, int]:
     compared = len(seen)
     if compared >= touched:
         for account in sorted(set(house.books.touched) - set(seen)):
-            record.find("LEDG-08", f"account {account}: line", "a line", "none")
+            record.find("AUDT-01", f"account {account}: line", "a line", "none")
     return compared, touched
 
 
 def _compare_account(house: House, record: Record, cells: tuple[int, ...]) -> None:
     account = house.account(cells[0])
     if account is None:
-        record.find("LEDG-08", f"account {cells[0]}", "not open", "a line")
+        record.find("AUDT-01", f"account {cells[0]}", "not open", "a line")
         return
     expected = (
         *(account.id, account.state, account.equity, account.maintenance, account.initial),
@@ -225,22 +226,22 @@ def _compare_account(house: House, record: Record, cells: tuple[int, ...]) -> No
     for name, ours, theirs in zip(LINE_FIELDS, expected, cells[:fixed], strict=True):
         record.claim("CALL-01", f"{subject}: {name}", ours, theirs)
     balances = cells[fixed + 1 : fixed + 1 + cells[fixed]]
-    if record.claim("LEDG-08", f"{subject}: assets", len(account.balances), len(balances)):
+    if record.claim("AUDT-01", f"{subject}: assets", len(account.balances), len(balances)):
         for asset, (ours, theirs) in enumerate(zip(account.balances, balances, strict=True)):
-            record.claim("LEDG-08", f"{subject}: balance {asset}", ours, theirs)
+            record.claim("AUDT-01", f"{subject}: balance {asset}", ours, theirs)
     _compare_holdings(record, account, cells[fixed + 2 + cells[fixed] :])
 
 
 def _compare_holdings(record: Record, account: Account, cells: tuple[int, ...]) -> None:
     subject = f"account {account.id}"
     told = {cells[at]: (cells[at + 1], cells[at + 2]) for at in range(0, len(cells), 3)}
-    record.claim("LEDG-08", f"{subject}: positions", len(account.holdings), len(cells) // 3)
+    record.claim("AUDT-01", f"{subject}: positions", len(account.holdings), len(cells) // 3)
     for instrument in sorted(set(told) | set(account.holdings)):
         held = account.holdings.get(instrument)
         lots, cost = told.get(instrument, (0, 0))
         place = f"{subject}: instrument {instrument}"
-        record.claim("LEDG-08", f"{place} lots", held.lots if held else 0, lots)
-        record.claim("LEDG-08", f"{place} cost", held.cost if held else 0, cost)
+        record.claim("AUDT-01", f"{place} lots", held.lots if held else 0, lots)
+        record.claim("AUDT-01", f"{place} cost", held.cost if held else 0, cost)
 
 
 CONTRACT_FIELDS = ("id", "open interest", "variation", "residual", "open cost", "mark")
@@ -250,16 +251,16 @@ def _compare_contracts(house: House, record: Record, cells: list[int]) -> None:
     seen: dict[int, bool] = {}
     for start in range(0, len(cells), len(CONTRACT_FIELDS)):
         line = cells[start : start + len(CONTRACT_FIELDS)]
-        record.claim("LEDG-08", f"instrument {line[0]}: one line", False, line[0] in seen)
+        record.claim("AUDT-01", f"instrument {line[0]}: one line", False, line[0] in seen)
         seen[line[0]] = True
         contract = house.books.contracts.get(line[0])
         if contract is None:
-            record.find("LEDG-08", f"instrument {line[0]}", "not listed", "a line")
+            record.find("AUDT-01", f"instrument {line[0]}", "not listed", "a line")
             continue
         for name, ours, theirs in zip(CONTRACT_FIELDS, _expected(contract), line, strict=True):
-            record.claim("LEDG-08", f"instrument {contract.id}: {name}", ours, theirs)
+            record.claim("AUDT-01", f"instrument {contract.id}: {name}", ours, theirs)
     for missing in sorted(set(house.books.moved_contracts) - set(seen)):
-        record.find("LEDG-08", f"instrument {missing}: line", "a line", "none")
+        record.find("AUDT-01", f"instrument {missing}: line", "a line", "none")
 
 
 def _expected(contract: Contract) -> tuple[int, ...]:

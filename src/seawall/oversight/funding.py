@@ -107,11 +107,13 @@ def final_value(contract: Contract, final_ticks: int) -> int:
         return contract.value_at(final_ticks)
     sign = 1 if contract.terms.is_call else -1
     inner = max(0, sign * (final_ticks - contract.terms.strike_ticks))
-    return inner * contract.terms.value_per_tick
+    return min(inner, contract.terms.price_max) * contract.terms.value_per_tick
 
 
 def _settle(context: Context, contract: Contract, final_ticks: int) -> None:
-    books = context.house.books
+    books, terms = context.house.books, contract.terms
+    if not contract.is_option:
+        final_ticks = max(terms.price_min, min(terms.price_max, final_ticks))
     value = final_value(contract, final_ticks)
     for account in books.holders(contract):
         held = account.holdings[contract.id]

@@ -59,7 +59,7 @@ def set_parameter(context: Context, command: SetParameter) -> None:
     house, record = context.house, context.record
     told = record.take_parameter(command.name, command.value)
     if told is None:
-        record.find("GOVN-01", f"ParameterSet {command.name}", command.value, "no event")
+        record.find("GOVN-02", f"ParameterSet {command.name}", command.value, "no event")
         return
     before = house.parameters[command.name]
     later_ns = house.now_ns + house.parameters["governance_delay_ns"]
@@ -68,7 +68,7 @@ def set_parameter(context: Context, command: SetParameter) -> None:
     )
     moments = (later_ns,) if loosens else (house.now_ns, later_ns)
     record.require(
-        "GOVN-01",
+        "GOVN-02",
         f"ParameterSet {command.name} takes effect {'later' if loosens else 'now or later'}",
         told.effective_ns in moments,
         told.effective_ns,
@@ -163,7 +163,8 @@ def judge_halt(context: Context, command: SetHalt) -> int:
     house = context.house
     if command.instrument_id != 0 and command.instrument_id not in house.books.contracts:
         return Reject.INSTRUMENT_UNKNOWN
-    return ACCEPTED if command.until_ns == 0 or command.until_ns > house.now_ns else REFUSED
+    lies_ahead = command.until_ns == 0 or command.until_ns > house.now_ns
+    return ACCEPTED if lies_ahead else Reject.TIME_RANGE
 
 
 def set_halt(context: Context, command: SetHalt) -> None:

@@ -169,8 +169,10 @@ class House:
 
     def is_doubtful(self, account: Account) -> bool:
         """Tell whether anything the account holds is priced in doubt (MARK-05)."""
-        contracts = self.books.contracts
-        if any(contracts[each].grade != Grade.FRESH for each in account.holdings):
+        contracts = [self.books.contracts[each] for each in account.holdings]
+        if any(each.grade != Grade.FRESH for each in contracts):
+            return True
+        if any(self.assets[each.terms.asset_id].grade != Grade.FRESH for each in contracts):
             return True
         return any(
             balance and asset.grade != Grade.FRESH

@@ -1,6 +1,6 @@
 """Orders that the house sends for accounts in liquidation and for its fund (LIQD-03, WTRF-01)."""
 
-from seawall.oversight.books import Account, Contract, ceil_div
+from seawall.oversight.books import STATUS_TRADING, Account, Contract, ceil_div
 from seawall.oversight.house import Context, House
 from seawall.oversight.requirement import Valuation
 from seawall.protocol.effects import AnyEffect, PlaceOrder, RaiseAlarm
@@ -37,13 +37,10 @@ def close_orders(context: Context) -> None:
             context.record.find("LIQD-03", f"effect {index}", "no order", effect)
 
 
-def pending_orders(context: Context) -> set[tuple[int, int]]:
-    """Return (account, instrument) of every order that is out."""
-    return {
-        (each.account_id, each.instrument_id)
-        for each in context.house.outbox.values()
-        if isinstance(each, PlaceOrder)
-    }
+def accounts_with_orders(context: Context) -> set[int]:
+    """Return the accounts that have an order out."""
+    orders = context.house.outbox.values()
+    return {each.account_id for each in orders if isinstance(each, PlaceOrder)}
 
 
 def restored_at(house: House, account: Account) -> int:
@@ -81,11 +78,9 @@ def _check_order(context: Context, valuation: Valuation, order: PlaceOrder) -> N
     if account is None or contract is None or held is None:
         record.find("LIQD-03", f"{subject}: reduces a position", "a position", "none")
         return
-    if account.id == INSURANCE:
-        busy = (account.id, contract.id) in pending_orders(context)
-    else:
+    if account.id != INSURANCE:
         record.require("LIQD-03", f"{subject}: in a case", account.case is not None, account.state)
-        busy = any(each == account.id for each, _ in pending_orders(context))
+    busy = account.id in accounts_with_orders(context)
     record.require("LIQD-03", f"{subject}: no other order is out", not busy, "busy")
     frozen = house.is_doubtful(account) or house.account_halted(account)
     record.require("MARK-05", f"{subject}: without doubt or halt", not frozen, "frozen")
@@ -97,13 +92,14 @@ def _check_order(context: Context, valuation: Valuation, order: PlaceOrder) -> N
 
 
 def _largest_position(valuation: Valuation, account: Account) -> int:
-    """Return the instrument with the largest maintenance, of equals the lowest id."""
+    """Return the instrument that requires most of those that trade, of equals the lowest id."""
     contracts = valuation.house.books.contracts
     ranked = [
         (-valuation.position_maintenance(contracts[each], held.lots), each)
         for each, held in account.holdings.items()
+        if contracts[each].status == STATUS_TRADING
     ]
-    return min(ranked)[1]
+    return min(ranked)[1] if ranked else 0
 
 
 def slice_lots(contract: Contract, lots: int) -> int:
@@ -132,7 +128,7 @@ def check_idle(context: Context, valuation: Valuation, cases_count: int) -> None
     if len(house.outbox) + gone >= house.limits.outbox_max:
         return
     cases = [each for each in house.books.accounts.values() if each.case is not None]
-    busy = {account for account, _ in pending_orders(context)}
+    busy = accounts_with_orders(context)
     for account in cases:
         if house.is_doubtful(account) or house.account_halted(account) or account.case is None:
             continue

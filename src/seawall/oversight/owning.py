@@ -8,7 +8,8 @@ from seawall.oversight.record import ACCEPTED, REFUSED, SILENT
 from seawall.protocol.codec import pack_int64, unpack_int64
 from seawall.protocol.codes import Reject
 from seawall.protocol.commands import CloseAccount, Mode, OpenAccounts, OpenSubAccounts, SetMode
-from seawall.protocol.events import AccountClosed, AccountsOpened, AccountState, ModeSet
+from seawall.protocol.effects import Payout
+from seawall.protocol.events import AccountClosed, AccountsOpened, ModeSet
 from seawall.protocol.ids import account_generation, account_id, account_row
 
 CLIENT_MODES = (Mode.CROSS, Mode.PORTFOLIO)
@@ -57,8 +58,9 @@ def judge_opening(context: Context, command: OpenAccounts) -> int:
         return Reject.MODE_WRONG if command.count <= context.house.limits.column_max else REFUSED
     if command.count > _rows_left(context.house):
         return REFUSED
-    odd = command.member_id != 0 or command.count > context.house.limits.column_max
-    return SILENT if odd else ACCEPTED
+    if command.member_id != 0:
+        return Reject.TERMS_RANGE
+    return SILENT if command.count > context.house.limits.column_max else ACCEPTED
 
 
 def open_accounts(context: Context, command: OpenAccounts) -> None:
@@ -78,11 +80,13 @@ def judge_sub_opening(context: Context, command: OpenSubAccounts) -> int:
         return Reject.COLUMN_LONG
     fault = check_all_owned(context, parents)
     nested = any(each.parent for each in map(house.account, parents) if each is not None)
+    if nested:
+        return REFUSED if fault else Reject.KIND_WRONG
     if fault:
-        return REFUSED if nested else fault
+        return fault
     if len(parents) > _rows_left(house):
         return Reject.ACCOUNTS_FULL
-    return SILENT if nested or not parents else ACCEPTED
+    return ACCEPTED if parents else SILENT
 
 
 def open_sub_accounts(context: Context, command: OpenSubAccounts) -> None:
@@ -104,11 +108,12 @@ def judge_closing(context: Context, command: CloseAccount) -> int:
         return Reject.ACCOUNT_LOCKED
     if not account.is_empty() or account.children:
         return Reject.ACCOUNT_BUSY
-    # A payout under way may come back to it; the rules do not say what happens then.
+    # A payout under way may come back to it.
     paying = any(
-        getattr(each, "account_id", 0) == account.id for each in context.house.outbox.values()
+        isinstance(each, Payout) and each.account_id == account.id
+        for each in context.house.outbox.values()
     )
-    return SILENT if paying else ACCEPTED
+    return Reject.ACCOUNT_BUSY if paying else ACCEPTED
 
 
 def close_account(context: Context, command: CloseAccount) -> None:
@@ -123,15 +128,18 @@ def close_account(context: Context, command: CloseAccount) -> None:
 
 
 def judge_mode(context: Context, command: SetMode) -> int:
-    """Return the verdict on another margin mode; what it does to a requirement is not ruled."""
+    """Return the verdict on another margin mode; it changes only without positions (ACCT-04)."""
     fault = check_owned(context, command.account_id)
     if fault:
         return fault
     if command.mode not in CLIENT_MODES:
         return Reject.MODE_WRONG
     account = context.house.books.accounts[command.account_id]
-    plain = not account.holdings and not account.parent and account.case is None
-    return ACCEPTED if plain and account.state == AccountState.HEALTHY else SILENT
+    if account.parent and command.mode != Mode.CROSS:
+        return Reject.MODE_WRONG
+    if account.case is not None:
+        return Reject.ACCOUNT_LOCKED
+    return Reject.ACCOUNT_BUSY if account.holdings else ACCEPTED
 
 
 def set_mode(context: Context, command: SetMode) -> None:

@@ -183,7 +183,8 @@ def _move_mark(house: House, contract: Contract) -> bool:
     if contract.is_option and index.grade == Grade.FRESH:
         # The underlying moves even while the option's own value is missing: what a short option
         # must be covered by, and what its fee is a share of, would otherwise stand still.
-        contract.underlying = index.index * contract.terms.value_per_tick
+        held_ticks = min(index.index, contract.terms.price_max)
+        contract.underlying = held_ticks * contract.terms.value_per_tick
     return after != before
 
 
@@ -199,7 +200,6 @@ def _set_mark(house: House, contract: Contract, index: Feed) -> None:
     if contract.is_option:
         contract.value = contract.option_value
         contract.ticks = contract.option_value // terms.value_per_tick
-        contract.notional = index.index * terms.value_per_tick
         return
     traded = house.feeds.get(terms.price_feed)
     if traded is not None and traded.grade == Grade.FRESH:

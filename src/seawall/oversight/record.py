@@ -18,6 +18,10 @@ SILENT = -2
 """The rules do not say: the house's verdict is taken, and counted as trusted."""
 
 
+FREED = -1
+"""The command that refusals of reports set free are told under."""
+
+
 class Record:
     """The outcome under audit and what the auditor says should stand in it."""
 
@@ -32,6 +36,8 @@ class Record:
         """Reason to (account id or minus an instrument, asset) to the sum posted."""
         self.verdicts: list[int] = []
         """What the auditor thinks of each command."""
+        self.freed_codes: list[int] = []
+        """Why reports were refused that a command set free; told as of command -1."""
         self.findings: list[Finding] = []
         self.compared = 0
         self.trusted = 0
@@ -77,7 +83,7 @@ class Record:
             self.find(rule, subject, "holds", got)
         return holds
 
-    def judge(self, index: int, command: AnyCommand, verdict: int) -> bool:
+    def judge(self, index: int, command: AnyCommand, verdict: int, rule: str) -> bool:
         """Compare the verdict on a command with the house's; return whether the books apply it.
 
         The books follow the auditor's own verdict; only where the rules are silent, the house's.
@@ -89,10 +95,20 @@ class Record:
             return code == ACCEPTED
         subject = f"command {index} {type(command).__name__}"
         if verdict == REFUSED:
-            self.require("LEDG-01", f"{subject}: refused", code != ACCEPTED, code)
+            self.require(rule, f"{subject}: refused", code != ACCEPTED, code)
         else:
-            self.claim("LEDG-01", f"{subject}: code", verdict, code)
+            self.claim(rule, f"{subject}: code", verdict, code)
         return verdict == ACCEPTED
+
+    def close_refusals(self) -> None:
+        """Compare refusals of reports set free, and note refusals of no command at all."""
+        told = [each for each in self.told.events if isinstance(each, Rejected)]
+        freed = [each.code for each in told if each.command == FREED]
+        self.claim("LEDG-06", "reports refused when set free: codes", self.freed_codes, freed)
+        places = [each.command for each in told if each.command != FREED]
+        known = range(len(self.verdicts))
+        sound = len(set(places)) == len(places) and all(each in known for each in places)
+        self.require("GOVN-01", "each refusal is of one command", sound, places)
 
     def next_step(self) -> list[AnyEvent]:
         """Return the events of the next tick step: all since machine time moved."""
@@ -115,16 +131,16 @@ class Record:
         position = len(self.payouts)
         self.payouts.append(payout)
         if position >= len(self._payout_keys):
-            self.find("LEDG-06", f"payout {position} of the entry", payout, "none")
+            self.find("OUTB-01", f"payout {position} of the entry", payout, "none")
             return None
         index = self._payout_keys[position]
-        self.claim("LEDG-06", f"effect {index}", payout, self.told.effects[index])
+        self.claim("OUTB-01", f"effect {index}", payout, self.told.effects[index])
         return self.seq, index
 
     def close_payouts(self) -> None:
         """Note payouts that nothing asked for."""
         for index in self._payout_keys[len(self.payouts) :]:
-            self.find("LEDG-06", f"effect {index}", "none", self.told.effects[index])
+            self.find("OUTB-01", f"effect {index}", "none", self.told.effects[index])
 
     def effects(self) -> Iterable[tuple[int, AnyEffect]]:
         """Return the effects told, each with its index."""

@@ -60,9 +60,7 @@ def judge_report(context: Context, command: RecordTrades | RecordDeposits | Conf
     return Reject.SENDERS_SAME if context.sender.id in report.votes else ACCEPTED
 
 
-def _judge_booking(
-    context: Context, command: RecordTrades | RecordDeposits | ConfirmReport
-) -> int:
+def _judge_booking(context: Context, command: RecordTrades | RecordDeposits | ConfirmReport) -> int:
     """Return the verdict on what is booked at once; a refusal spends the number all the same."""
     if not isinstance(command, RecordDeposits):
         return ACCEPTED
@@ -153,7 +151,10 @@ def _book_ready(context: Context, stream: int) -> list[int]:
             book_trades(context, body)
         elif isinstance(body, RecordDeposits):
             # What its accounts no longer allow is refused; its number is spent.
-            if not _deposit_fault(house, body) and not _overflow(house, body):
+            fault = _deposit_fault(house, body) or _overflow(house, body)
+            if fault:
+                context.record.freed_codes.append(fault)
+            else:
                 _book_deposits(context, body)
     return booked
 

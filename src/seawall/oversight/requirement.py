@@ -10,7 +10,7 @@ from seawall.oversight.books import Account, Contract, Holding, ceil_div
 from seawall.oversight.house import Asset, House
 from seawall.protocol.commands import Mode
 from seawall.protocol.events import Grade
-from seawall.protocol.units import PPB
+from seawall.protocol.units import AMOUNT_MAX, PPB
 
 
 @dataclass(slots=True, frozen=True)
@@ -33,6 +33,7 @@ class Figures:
     scale: int
     factor_ppb: int
     in_doubt: bool
+    asset_in_doubt: bool
     lapsed: bool
     unit: int
     """Risk unit whose rows apply, 0 for none."""
@@ -46,10 +47,12 @@ def convert(asset: Asset, net: int, *, haircut: bool = True) -> int:
     Against the account at each of the two steps: what it has down, what it owes up.
     """
     if net >= 0:
-        worth = net * asset.price // asset.unit
+        worth = min(AMOUNT_MAX, net * asset.price // asset.unit)
         return worth * (PPB - asset.terms.haircut_ppb) // PPB if haircut else worth
-    owed = ceil_div(-net * asset.price, asset.unit)
-    return -ceil_div(owed * (PPB + asset.terms.liability_haircut_ppb), PPB) if haircut else -owed
+    owed = min(AMOUNT_MAX, ceil_div(-net * asset.price, asset.unit))
+    if not haircut:
+        return -owed
+    return -min(AMOUNT_MAX, ceil_div(owed * (PPB + asset.terms.liability_haircut_ppb), PPB))
 
 
 class Valuation:
@@ -74,6 +77,7 @@ class Valuation:
             scale=contract.terms.value_scale,
             factor_ppb=contract.terms.initial_factor_ppb,
             in_doubt=contract.grade != Grade.FRESH,
+            asset_in_doubt=self.house.assets[contract.terms.asset_id].grade != Grade.FRESH,
             lapsed=unit is not None and unit.status == 2,
             unit=contract.terms.risk_unit if counts else 0,
         )
@@ -106,7 +110,7 @@ class Valuation:
         scale = contract.terms.value_scale
         if contract.is_option:
             minor = ceil_div(abs(lots) * self._option_per_lot(contract, lots), scale)
-            return ceil_div(minor * asset.price, asset.unit)
+            return min(AMOUNT_MAX, ceil_div(minor * asset.price, asset.unit))
         minor = ceil_div(abs(lots) * contract.notional, scale)
         notional = ceil_div(minor * asset.price, asset.unit)
         tiers = contract.terms.tiers
@@ -114,7 +118,7 @@ class Valuation:
         while last + 1 < len(tiers) and tiers[last + 1].floor_minor <= notional:
             last += 1
         charge = ceil_div(notional * tiers[last].rate_ppb, PPB) - contract.deductions[last]
-        return max(0, charge)
+        return max(0, min(AMOUNT_MAX, charge))
 
     def _option_per_lot(self, contract: Contract, lots: int) -> int:
         """Return the requirement of one option lot in value units."""
@@ -169,8 +173,10 @@ class Valuation:
 
     def is_doubtful(self, account: Account) -> bool:
         """Tell whether anything the account holds is priced in doubt (MARK-05)."""
-        if any(self.figures[each].in_doubt for each in account.holdings):
-            return True
+        for each in account.holdings:
+            figure = self.figures[each]
+            if figure.in_doubt or figure.asset_in_doubt:
+                return True
         return any(account.balances[each] for each in self.doubtful_assets)
 
     def evaluate(self, account: Account) -> Worth:

@@ -24,15 +24,20 @@ def judge_proposal(context: Context, command: PublishRisk) -> int:
         return REFUSED
     values = unpack_int64(command.values)
     pairs = list(zip(contracts, values, strict=True))
-    if any(value < 0 for contract, value in pairs if contract.is_option):
+    if any(not 0 <= value <= _largest_value(contract) for contract, value in pairs):
+        return REFUSED
+    if len(command.row_names) not in (0, command.row_count):
+        return REFUSED
+    if len(listed) > house.limits.column_max or any(len(each) > 64 for each in command.row_names):
         return REFUSED
     if _largest_loss(contracts, command) > AMOUNT_MAX:
         return REFUSED
-    odd = any(value != 0 for contract, value in pairs if not contract.is_option)
-    large = any(abs(value) * each.terms.lots_max > AMOUNT_MAX for each, value in pairs)
-    settled = any(each.status != 1 for each in contracts)
-    named = len(command.row_names) not in (0, command.row_count)
-    return SILENT if odd or large or settled or named or not contracts else ACCEPTED
+    return ACCEPTED if contracts else SILENT
+
+
+def _largest_value(contract: Contract) -> int:
+    """Return the largest value of a lot that may be published: an option's only."""
+    return contract.terms.price_max * contract.terms.value_per_tick * contract.is_option
 
 
 def _shape_broken(house: House, command: PublishRisk) -> bool:
