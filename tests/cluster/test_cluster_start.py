@@ -141,10 +141,13 @@ async def all_gone(cluster: LocalCluster) -> bool:
 async def test_nodes_die_with_who_started_them(tmp_path: Path) -> None:
     starter = await asyncio.to_thread(start_in_a_process, tmp_path, "attached")
     cluster = LocalCluster(tmp_path)
-    assert all(cluster.pid(name) for name in cluster.names)
-    starter.kill()
-    await asyncio.to_thread(starter.wait)
-    assert await all_gone(cluster)
+    try:
+        assert all(cluster.pid(name) for name in cluster.names)
+        starter.kill()
+        await asyncio.to_thread(starter.wait)
+        assert await all_gone(cluster)
+    finally:
+        await cluster.kill_all()
 
 
 async def test_a_detached_cluster_is_found_and_stopped_by_another_process(tmp_path: Path) -> None:

@@ -314,6 +314,13 @@ async def test_a_reader_leaves_a_killed_node(jetstream: JetStreamSite) -> None:
     await jetstream.cluster.restart(pull.node)
 
 
+async def all_have_holes(cluster: LocalCluster) -> None:
+    """Wait until each node has learnt that the entry is deleted."""
+    async with asyncio.timeout(HANG_S):
+        while [s.hole_count for s in await cluster.status()] != [1, 1, 1]:  # noqa: ASYNC110 - it polls
+            await asyncio.sleep(0.02)
+
+
 async def test_a_hole_is_a_gap_and_its_node_is_avoided(jetstream: JetStreamSite) -> None:
     log = await jetstream.open()
     link = log._link
@@ -325,6 +332,7 @@ async def test_a_hole_is_a_gap_and_its_node_is_avoided(jetstream: JetStreamSite)
     for number in range(1, 7):
         await insist(holed, f"s:{number}", b"%d" % number)
     await ask(connection, "STREAM.MSG.DELETE.holed", {"seq": 4}, Answer)
+    await all_have_holes(LocalCluster(jetstream.cluster.folder, stream="holed"))
     entries = holed.read(1)
     assert [entry.seq for entry in await take(entries, 3)] == [1, 2, 3]
     with pytest.raises(ReadGap, match="skipped from 3 to 5") as gap:
