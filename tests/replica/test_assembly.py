@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from seawall.protocol.digest import DIGEST_BYTES
 from seawall.replica.assembly import TAKEN_MAX, Assembly, Misreported, Position
 from seawall.replica.findings import Certified
-from seawall.replica.machine import Roster
+from seawall.replica.machine import OUTCOME_BYTES_MAX, Roster
 from seawall.replica.messages import OutcomeMessage, OutcomesAnswered
 from seawall.replica.proofs import follow_handovers
 from seawall.replica.votes import verify_certificate
@@ -175,7 +175,7 @@ def test_malformed_outcomes_are_not_held() -> None:
     assembly.hear_outcome("a", OutcomeMessage(1, bytes(DIGEST_BYTES - 1), b"x"))
     assembly.hear_outcome("a", OutcomeMessage(0, bytes(DIGEST_BYTES), b"x"))
     assembly.hear_outcome("a", OutcomeMessage(1 << 62, bytes(DIGEST_BYTES), b"x"))
-    assembly.hear_outcome("a", OutcomeMessage(1, bytes(DIGEST_BYTES), bytes(1 << 20)))
+    assembly.hear_outcome("a", OutcomeMessage(1, bytes(DIGEST_BYTES), bytes(OUTCOME_BYTES_MAX + 1)))
     assert assembly._held == {}
 
 

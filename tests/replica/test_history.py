@@ -2,7 +2,9 @@
 
 import msgspec
 
+from seawall.replica.buses.subjects import DATA_BYTES_MAX
 from seawall.replica.history import History
+from seawall.replica.machine import OUTCOME_BYTES_MAX
 from seawall.replica.messages import OutcomesAnswered, encode
 from seawall.replica.proofs import verify_proof
 from tests.replica.course import Course
@@ -45,19 +47,19 @@ def test_an_answer_fits_a_message_and_has_at_least_one_outcome() -> None:
 def test_the_largest_answer_fits_one_bus_message() -> None:
     course = Course(3, *(f"r{index:02d}" for index in range(15)))
     history = History(seq=0, chain=bytes(32))
-    for size in (10, 7 << 17):
+    for size in (10, OUTCOME_BYTES_MAX):
         history.append(entry_digest=bytes(32), outcome=bytes(size), epoch=1)
     span = course.certificate(3)
     votes = tuple(msgspec.structs.replace(vote, chains=vote.chains * 256) for vote in span.votes)
     answered = OutcomesAnswered(
         replica="r00",
-        outcomes=tuple(history.outcomes(2, 2, bytes_max=7 << 17)),
+        outcomes=tuple(history.outcomes(2, 2, bytes_max=OUTCOME_BYTES_MAX)),
         certificate=msgspec.structs.replace(span, votes=votes),
         handovers=(),
         oldest_seq=1,
         archive="",
     )
-    assert len(encode(answered)) < 1 << 20
+    assert len(encode(answered)) < DATA_BYTES_MAX
 
 
 def test_a_proof_needs_every_link_and_the_certified_chain() -> None:

@@ -28,6 +28,7 @@ from seawall.protocol.commands import (
     Transfer,
     Withdraw,
 )
+from seawall.protocol.genesis import COMMANDS_MAX
 from seawall.protocol.signatures import verify
 
 ROLES: dict[type[AnyCommand], int] = {
@@ -69,7 +70,7 @@ def check_batch(state: State, signed: SignedBatch) -> Reject | int:
     Rejects
     -------
     LOG_WRONG, SENDER_UNKNOWN, SIGNATURE_BAD, NUMBER_OLD, NUMBER_REUSED, NUMBER_GAP,
-    COMMANDS_EMPTY, in this order.
+    COMMANDS_EMPTY, COMMANDS_MANY, in this order.
     """
     batch = signed.batch
     if batch.log_id != state.tables.log_id:
@@ -89,6 +90,8 @@ def check_batch(state: State, signed: SignedBatch) -> Reject | int:
         return Reject.NUMBER_GAP
     if not batch.commands:
         return Reject.COMMANDS_EMPTY
+    if len(batch.commands) > COMMANDS_MAX:
+        return Reject.COMMANDS_MANY
     return 0
 
 

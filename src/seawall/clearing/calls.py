@@ -10,6 +10,7 @@ from seawall.clearing.outcome import Out
 from seawall.clearing.standing import Moves, enter
 from seawall.clearing.state import State
 from seawall.protocol.events import AccountState
+from seawall.protocol.genesis import MOVES_MAX
 from seawall.protocol.ids import HOUSE_ROWS
 
 
@@ -24,8 +25,9 @@ def step_calls(state: State, out: Out) -> None:
     CALL-02, CALL-03, LIQD-01.
     """
     span = (HOUSE_ROWS, state.scalar[ROWS_USED])
-    rows = np.empty(span[1] - span[0], np.int32)
-    wanted = np.empty(span[1] - span[0], np.int32)
+    # What there is no room for is moved at the next step: an outcome has a largest size.
+    room = min(span[1] - span[0], MOVES_MAX)
+    rows, wanted = np.empty(room, np.int32), np.empty(room, np.int32)
     count = list_moves(
         books_of(state),
         prices_of(state),

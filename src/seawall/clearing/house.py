@@ -16,13 +16,13 @@ from seawall.protocol.signatures import KEY_BYTES
 LIMIT_BOUNDS: dict[str, tuple[int, int]] = {
     "accounts_max": (HOUSE_ROWS + 1, 1 << 24),
     "extensions_max": (0, 1 << 20),
-    "instruments_max": (2, 1 << 14),
+    "instruments_max": (2, 1 << 12),
     "feeds_max": (2, 1 << 12),
     "sources_max": (1, 64),
     "senders_max": (1, 1 << 12),
     "units_max": (1, 1 << 10),
     "rows_max": (8, 1 << 10),
-    "outbox_max": (1, 1 << 20),
+    "outbox_max": (1, 1 << 16),
     "cases_max": (1, 1 << 20),
     "reports_max": (1, 1 << 12),
     "streams_max": (1, 1 << 10),
@@ -30,6 +30,7 @@ LIMIT_BOUNDS: dict[str, tuple[int, int]] = {
     "column_max": (1, 1 << 17),
     "clocks_max": (1, 64),
 }
+NAME_MAX = 64
 assert tuple(LIMIT_BOUNDS) == Limits.__struct_fields__
 
 
@@ -90,6 +91,8 @@ def _check_limits(limits: Limits) -> Refusal | None:
 
 
 def _check_parameters(genesis: Genesis) -> Refusal | None:
+    if not 1 <= len(genesis.name) <= NAME_MAX:
+        return Reject.TERMS_RANGE, "name"
     if not 0 <= genesis.at_ns < 1 << 62:
         return Reject.TERMS_RANGE, "at_ns"
     if not 1 <= genesis.rules_version <= RULES_VERSION:

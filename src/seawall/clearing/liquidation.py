@@ -55,7 +55,8 @@ def step_liquidation(state: State, out: Out) -> None:
     cases = [(priority(state, _row_of(state, case)), case) for case in list_open(state, CLIENT)]
     for _, case in sorted(cases):
         if not read_flags(books, prices, _row_of(state, case)):
-            budget -= _advance(state, out, case, moves, may_act=budget > 0)
+            may_act = budget > 0 and not out.crowded
+            budget -= _advance(state, out, case, moves, may_act=may_act)
     if budget > 0:
         _dispose(state, out, books, prices)
     moves.tell(out)

@@ -133,8 +133,10 @@ class Machine:
         authority.remember(state, signed, seq)
         before_ns = state.scalar[AT_NS]
         for place, command in enumerate(signed.batch.commands):
-            refusal = _check_integers(command) or _apply(
-                state, command, signed.batch.sender_id, out
+            refusal = (
+                _check_integers(command)
+                or _check_once(command, out)
+                or _apply(state, command, signed.batch.sender_id, out)
             )
             if refusal:
                 out.event(Rejected(place, *refusal))
@@ -195,6 +197,7 @@ _ENTRY_FIELDS = {
     Reject.NUMBER_REUSED: "number",
     Reject.NUMBER_GAP: "number",
     Reject.COMMANDS_EMPTY: "commands",
+    Reject.COMMANDS_MANY: "commands",
 }
 
 
@@ -219,6 +222,11 @@ def _check_integers(command: msgspec.Struct) -> Refusal | None:
                 if refusal:
                     return refusal[0], f"{name}[{place}].{refusal[1]}"
     return None
+
+
+def _check_once(command: AnyCommand, out: Out) -> Refusal | None:
+    """Refuse a second step of time in one entry: an entry's work has a bound (TIME-01)."""
+    return (Reject.TIME_RANGE, "at_ns") if isinstance(command, Tick) and out.swept else None
 
 
 def _step(state: State, out: Out) -> None:

@@ -10,6 +10,11 @@ Refusal = tuple[Reject, str]
 """A code and the name of the field that is wrong."""
 
 
+EVENT_BYTES = 64
+"""More than an event takes besides its columns, on the average."""
+CROWDED_BYTES = 4 << 20
+
+
 class Out:
     """Collects the events and effects of the entry under way; effects enter the outbox at once."""
 
@@ -19,10 +24,21 @@ class Out:
         self.effects: list[AnyEffect] = []
         self.swept = False
         """Whether a step computed requirements in this entry."""
+        self._size_bytes = 0
 
     def event(self, event: AnyEvent) -> None:
         """Append an event."""
         self.events.append(event)
+        self._size_bytes += EVENT_BYTES
+        for name in event.__struct_fields__:
+            value = getattr(event, name)
+            if isinstance(value, bytes):
+                self._size_bytes += len(value)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the outcome is so large that what can wait waits for the next step."""
+        return self._size_bytes > CROWDED_BYTES
 
     def outbox_full(self, more: int = 1) -> bool:
         """Tell whether `more` effects would not fit the outbox."""

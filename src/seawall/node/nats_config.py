@@ -2,8 +2,8 @@
 
 import msgspec
 
-# Room for the largest entry and its header; the broker counts both.
-MESSAGE_BYTES_MAX = (1 << 20) + (64 << 10)
+# Room for the largest outcome with its certificate; entries are smaller. The broker counts headers.
+MESSAGE_BYTES_MAX = (8 << 20) + (64 << 10)
 LOOPBACK = "127.0.0.1"
 
 

@@ -12,7 +12,7 @@ from seawall.protocol.codec import SignedBatch
 from seawall.protocol.codes import Reject
 from seawall.protocol.commands import AddSender, Batch, RotateKey
 from seawall.protocol.events import SenderChanged
-from seawall.protocol.genesis import Genesis, SenderTerms
+from seawall.protocol.genesis import COMMANDS_MAX, Genesis, SenderTerms
 from seawall.protocol.signatures import verify
 
 
@@ -87,6 +87,8 @@ class Register(msgspec.Struct):
             return Reject.SIGNATURE_BAD, "signature"
         if not batch.commands:
             return Reject.COMMANDS_EMPTY, "commands"
+        if len(signed.batch.commands) > COMMANDS_MAX:
+            return Reject.COMMANDS_MANY, "commands"
         return None
 
     def check_roles(self, batch: Batch) -> tuple[Reject, str] | None:

@@ -6,6 +6,8 @@ from seawall.oversight.books import Account
 from seawall.oversight.house import Context, House
 from seawall.oversight.requirement import Valuation
 from seawall.protocol.events import AccountState, CallIssued, CallMet, CallOverdue
+from seawall.protocol.genesis import MOVES_MAX
+from seawall.protocol.ids import account_row
 from seawall.protocol.units import PPB
 
 
@@ -21,16 +23,19 @@ def step_calls(context: Context, valuation: Valuation) -> dict[int, Distress]:
     """Evaluate every account that is due, move states and calls; return who must be liquidated."""
     house = context.house
     distressed: dict[int, Distress] = {}
-    for account in house.books.accounts.values():
+    room = MOVES_MAX
+    for account in sorted(house.books.accounts.values(), key=lambda each: account_row(each.id)):
         if not house.is_client(account):
             continue
         if not _is_due(account):
             continue
         frozen = _evaluate(context, valuation, account) or house.account_halted(account)
-        if account.case is None:
+        if account.case is None and room > 0:
+            before = account.state
             distress = _classify(context, account, frozen=frozen)
             if distress is not None:
                 distressed[account.id] = distress
+            room -= distress is not None or account.state != before
     house.prices_moved = False
     return distressed
 

@@ -4,6 +4,7 @@ from seawall.oversight.house import House, Sender
 from seawall.protocol.codec import SignedBatch
 from seawall.protocol.codes import Reject
 from seawall.protocol.events import Repeated
+from seawall.protocol.genesis import COMMANDS_MAX
 from seawall.protocol.signatures import verify
 
 
@@ -21,7 +22,9 @@ def check_entry(house: House, signed: SignedBatch) -> Reject | Repeated | Sender
         return Reject.NUMBER_GAP
     if batch.number <= sender.last_number:
         return _find_repeat(sender, batch.number, signed.body_digest)
-    return sender if batch.commands else Reject.COMMANDS_EMPTY
+    if not batch.commands:
+        return Reject.COMMANDS_EMPTY
+    return sender if len(batch.commands) <= COMMANDS_MAX else Reject.COMMANDS_MANY
 
 
 def _find_repeat(sender: Sender, number: int, body_digest: bytes) -> Reject | Repeated:

@@ -52,15 +52,12 @@ def _open(house: House, owner: int, mode: int, parent: int) -> Account:
 
 def judge_opening(context: Context, command: OpenAccounts) -> int:
     """Return the verdict on opening accounts."""
-    if command.count <= 0:
-        return REFUSED
-    if command.mode not in CLIENT_MODES:
-        return Reject.MODE_WRONG if command.count <= context.house.limits.column_max else REFUSED
-    if command.count > _rows_left(context.house):
-        return REFUSED
-    if command.member_id != 0:
+    house = context.house
+    if not 1 <= command.count <= house.limits.column_max or command.member_id < 0:
         return Reject.TERMS_RANGE
-    return SILENT if command.count > context.house.limits.column_max else ACCEPTED
+    if command.mode not in CLIENT_MODES:
+        return Reject.MODE_WRONG
+    return Reject.ACCOUNTS_FULL if command.count > _rows_left(house) else ACCEPTED
 
 
 def open_accounts(context: Context, command: OpenAccounts) -> None:

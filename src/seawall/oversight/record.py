@@ -41,6 +41,8 @@ class Record:
         self.findings: list[Finding] = []
         self.compared = 0
         self.trusted = 0
+        self.stepped = False
+        """Whether time has moved in this entry: it does so at most once."""
         self.orders_checked = 0
         """Effects up to here were judged as orders, step by step."""
         self._steps = _split_steps(told.events)

@@ -20,6 +20,8 @@ from seawall.protocol.units import AMOUNT_MAX
 
 def judge_tick(context: Context, command: Tick) -> int:
     """Return the verdict on a tick: earlier than the same source's last, or beyond all time."""
+    if context.record.stepped:
+        return Reject.TIME_RANGE
     last_ns = context.house.clocks.get(context.sender.id)
     if last_ns is None:
         return SILENT
@@ -41,6 +43,7 @@ def tick(context: Context, command: Tick) -> None:
 
 def run_step(context: Context) -> None:
     """Run everything that time does."""
+    context.record.stepped = True
     events = context.record.next_step()
     step_outbox(context)
     step_parameters(context)

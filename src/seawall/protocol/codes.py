@@ -27,6 +27,8 @@ class Reject(IntEnum):
     """Genesis is entry 1 and nothing else is."""
     COMMANDS_EMPTY = 110
     """A batch holds at least one command."""
+    COMMANDS_MANY = 111
+    """A batch holds more commands than one entry may."""
 
     # 2xx: authority.
     ROLE_MISSING = 201

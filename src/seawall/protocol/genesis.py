@@ -8,6 +8,12 @@ from seawall.protocol.units import NS_PER_HOUR, NS_PER_MINUTE, NS_PER_SECOND, PP
 RULES_VERSION = 1
 """Newest rules this build knows."""
 
+# An outcome has a largest size, so one entry has a largest amount of work (STEP-01).
+COMMANDS_MAX = 1000
+"""Commands in one batch."""
+MOVES_MAX = 1 << 14
+"""Accounts that one step moves to another state; the others, by row, are moved at the next."""
+
 
 class Limits(msgspec.Struct, frozen=True, array_like=True):
     """Sizes of the preallocated state; a house never grows beyond them."""

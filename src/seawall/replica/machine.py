@@ -11,8 +11,8 @@ from seawall.protocol.digest import DIGEST_BYTES, digest
 from seawall.protocol.signatures import KEY_BYTES
 
 PAGE_BYTES_MAX = 1 << 20
-OUTCOME_BYTES_MAX = 7 << 17
-"""896 KiB: one outcome, its envelope and a certificate still fit one message of the bus."""
+OUTCOME_BYTES_MAX = 7 << 20
+"""7 MiB: one outcome, its envelope and a certificate still fit one message of the bus."""
 ROSTER_MAX = 15
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")

@@ -8,7 +8,7 @@ from seawall.replica.proofs import Proof
 from seawall.replica.votes import Certificate
 
 FORMAT_VERSION = 1
-ANSWER_OUTCOME_BYTES_MAX = 7 << 17
+ANSWER_OUTCOME_BYTES_MAX = 7 << 20
 """Outcome bytes in one answer: as many as the largest single outcome has."""
 HANDOVERS_MAX = 8
 ANSWER_TIMEOUT_S = 1.0

@@ -80,7 +80,7 @@ def list_moves(
 
     Parameters
     ----------
-    rows, wanted : one cell per row of the span, written from the start: the row, and the class it
+    rows, wanted : written from the start, as many as there is room for: the row, and the class it
         belongs in or OVERDUE. A frozen account is CALLED where others are liquidated.
     """
     count = 0
@@ -95,6 +95,8 @@ def list_moves(
         elif found == LIQUIDATING:
             found = CALLED
         if found != line[STATE]:
+            if count == rows.shape[0]:
+                return count
             rows[count] = row
             wanted[count] = found
             count += 1

@@ -3,7 +3,7 @@
 import re
 
 # A bus message fits where a log message fits.
-DATA_BYTES_MAX = 1 << 20
+DATA_BYTES_MAX = 8 << 20
 _WORD = r"[A-Za-z0-9_-]+"
 _SUBJECT = re.compile(rf"{_WORD}(\.{_WORD})*")
 _PATTERN = re.compile(rf"{_WORD}(\.{_WORD})*(\.>)?")
