@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from seawall.replica.bus import Bus, Message, RequestFailed
+from seawall.replica.buses.subjects import DATA_BYTES_MAX
 from tests.contracts.sites import HANG_S, MESSAGES_MAX, BusSite
 
 
@@ -175,7 +176,7 @@ async def test_a_message_has_a_largest_size(bus_site: BusSite) -> None:
     bus = await bus_site.open()
     listener = bus.subscribe("vote.r1")
     with pytest.raises(AssertionError):
-        await bus.publish("vote.r1", bytes((1 << 20) + 1))
-    await bus.publish("vote.r1", bytes(1 << 20))
+        await bus.publish("vote.r1", bytes((DATA_BYTES_MAX) + 1))
+    await bus.publish("vote.r1", bytes(DATA_BYTES_MAX))
     async with asyncio.timeout(HANG_S):
-        assert len((await anext(listener)).data) == 1 << 20
+        assert len((await anext(listener)).data) == DATA_BYTES_MAX
