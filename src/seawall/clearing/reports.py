@@ -45,9 +45,13 @@ def _record(
     if refusal:
         return refusal
     if _reporters_min(state) == 1 and _is_next(state, command.stream, command.number):
-        # Nothing to wait for: book without a digest of the columns.
+        # Nothing to wait for: book, without a digest unless somebody spoke before.
+        versions = state.tables.reports.get((command.stream, command.number), [])
+        told = report_digest(command) if versions else b""
         _forget(state, command.stream, command.number)
         refusal = _book(state, command, out)
+        if not refusal and any(version.report_digest != told for version in versions):
+            out.event(ReportsDisagree(command.stream, command.number, sender_id))
         _book_ready(state, command.stream, out)
         return refusal
     return _tell(
