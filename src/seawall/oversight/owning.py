@@ -53,9 +53,11 @@ def _open(house: House, owner: int, mode: int, parent: int) -> Account:
 def judge_opening(context: Context, command: OpenAccounts) -> int:
     """Return the verdict on opening accounts."""
     house = context.house
+    mode_wrong = command.mode not in CLIENT_MODES
     if not 1 <= command.count <= house.limits.column_max or command.member_id < 0:
-        return Reject.TERMS_RANGE
-    if command.mode not in CLIENT_MODES:
+        # ACCT-01 names the mode before the numbers, the codes the other way round.
+        return REFUSED if mode_wrong else Reject.TERMS_RANGE
+    if mode_wrong:
         return Reject.MODE_WRONG
     return Reject.ACCOUNTS_FULL if command.count > _rows_left(house) else ACCEPTED
 
