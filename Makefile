@@ -2,7 +2,7 @@
 # Needed beforehand: make, and Python 3.11 or newer with its venv module.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check sim bench clean
+.PHONY: help demo test check sim drill bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,6 +29,9 @@ check: $(STAMP)  ## Lint, formatting, types, layers and house rules.
 
 sim: $(STAMP)  ## Run the fixed seeds of the simulated world.
 	$(BIN)/seawall sim $(ARGS)
+
+drill: $(STAMP)  ## Break a real house in every way it knows, and check its log each time.
+	$(BIN)/seawall drill faults $(ARGS)
 
 bench: $(STAMP)  ## Measure ratios against peers and C twins, in one run.
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 cluster = typer.Typer(help="A local house of separate processes.", no_args_is_help=True)
 app.add_typer(cluster, name="cluster")
+drill = typer.Typer(help="Real faults in a real house, on purpose.", no_args_is_help=True)
+app.add_typer(drill, name="drill")
 
 err = Console(stderr=True)
 T = TypeVar("T")
@@ -164,3 +166,15 @@ def down(
     from seawall.surfaces.houses import stop
 
     raise typer.Exit(stop(folder, as_json=as_json))
+
+
+@drill.command()
+def faults(
+    runs: Annotated[int | None, typer.Option(min=1, help="How many faults; 16 kinds.")] = None,
+    seed: Annotated[int, typer.Option(help="Of their order, victims and durations.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Kill, pause and damage processes of a working house; check the log after each time."""
+    from seawall.surfaces.drill import drill_faults
+
+    raise typer.Exit(drill_faults(runs, seed, as_json=as_json))
