@@ -52,7 +52,9 @@ ROLES: tuple[tuple[str, int], ...] = (
 SENDER_IDS = {name: place for place, (name, _) in enumerate(ROLES, 1)}
 
 STREAM_TRADES, STREAM_DEPOSITS = 1, 2
-AUDITED_MAX, SAMPLED = 5000, 1000
+CASES_MAX = 2048
+"""Liquidations open at once, so that what a single tick says of them fits one outcome."""
+AUDITED_MAX, SAMPLED = 5000, 250
 """Accounts up to which the auditor sees every line, and how many it sees of more."""
 
 FUNDING_INTERVAL_NS = 4 * NS_PER_HOUR
@@ -83,6 +85,9 @@ def key_seed(seed: int, name: str) -> bytes:
 
 def make_cast(seed: int, accounts: int, at_ns: int) -> Cast:
     """Return who takes part when `accounts` traders do, from `at_ns` on."""
+    # In a crowd nobody is warned before the call, and the fund pays to its last coin before the
+    # winners do: ranking a hundred thousand of them for each default takes minutes.
+    crowded = accounts > AUDITED_MAX
     sender_seeds = {SENDER_IDS[name]: key_seed(seed, name) for name, _ in ROLES}
     replica_seeds = {name: key_seed(seed, name) for name in REPLICAS}
     genesis = Genesis(
@@ -90,7 +95,7 @@ def make_cast(seed: int, accounts: int, at_ns: int) -> Cast:
         at_ns=at_ns,
         rules_version=1,
         # Traders, one isolated sub-account for some, the makers and the house.
-        limits=Limits(accounts_max=2 * accounts + 64, cases_max=accounts + 64),
+        limits=Limits(accounts_max=2 * accounts + 64, cases_max=min(accounts + 64, CASES_MAX)),
         assets=(
             AssetTerms("USD", 6),
             AssetTerms(
@@ -119,9 +124,9 @@ def make_cast(seed: int, accounts: int, at_ns: int) -> Cast:
             orders_per_tick_max=256,
             # A lock of withdrawals is in force at once and lifted this much later.
             governance_delay_ns=10 * NS_PER_MINUTE,
-            # A line of every account at each tick up to here, of a sample beyond.
-            audit_lines_max=AUDITED_MAX if accounts <= AUDITED_MAX else SAMPLED,
-            fund_floor_minor=FUND_FLOOR_PER_TRADER * accounts,
+            audit_lines_max=SAMPLED if crowded else AUDITED_MAX,
+            fund_floor_minor=0 if crowded else FUND_FLOOR_PER_TRADER * accounts,
+            warn_ppb=PPB if crowded else PPB + PPB // 4,
         ),
     )
     return Cast(genesis, sender_seeds, replica_seeds)

@@ -105,15 +105,19 @@ class Crowd:
         self._rng = random.Random(f"crowd:{seed}")
         self._traders = traders
         self._makers = makers
+        self._retired: set[int] = set()
 
     def retire(self, account: int) -> None:
         """Let a trader who lost everything trade no more."""
-        self._traders = [trader for trader in self._traders if trader[0] != account]
+        self._retired.add(account)
 
     def trade(self, bar: Bar) -> list[Fill]:
         """Return the minute's ordinary fills; none when the venue stands still."""
         if not bar.observed:
             return []
+        if self._retired:
+            self._traders = [each for each in self._traders if each[0] not in self._retired]
+            self._retired.clear()
         count = max(-(-len(self._traders) // TRADERS_PER_FILL), FILLS_A_MINUTE_MIN)
         count = min(count, len(self._traders))
         fills = []

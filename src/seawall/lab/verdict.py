@@ -266,8 +266,9 @@ def _window_of(pulse: Pulse, first_seq: int, last_seq: int) -> Window:
 
 
 def _disturbed(played: Played) -> list[Window]:
-    """Return the stretches from each fault until it had healed; a lie about prices breaks nothing
-    of the house, so releases around it are ordinary.
+    """Return the stretches from each fault until it had healed.
+
+    A lie about prices breaks nothing of the house: releases around it are ordinary.
     """
     return [
         Window(
