@@ -97,8 +97,6 @@ class Reject(IntEnum):
     """The report number was already booked."""
     REPORT_GAP = 411
     """The report number is too far ahead of the last one booked."""
-    REPORT_DISAGREES = 412
-    """Another reporter said something else under this number."""
     EFFECT_UNKNOWN = 413
     """No pending effect has this key."""
     RISK_UNKNOWN = 414
@@ -125,8 +123,6 @@ class Reject(IntEnum):
     """Too many reports wait for their second reporter."""
     SENDERS_FULL = 506
     """All sender rows are taken."""
-    CASES_FULL = 507
-    """All liquidation cases are taken."""
 
     # 6xx: the gateway's own answers; they never enter the log.
     BACKLOG = 601
