@@ -87,6 +87,7 @@ class Stage:
         """Keys that transcripts named, by their public half."""
         self.log_id = bytes(32)
         self.payloads: list[bytes] = []
+        self.outcomes: list[bytes] = []
         self.sent = b""
         """The last entry that a sender meant so, for a resend."""
         self.polls: object = None
@@ -152,6 +153,7 @@ class Stage:
         told = self.machine.apply(seq, payload)
         outcome = decode_outcome(told)
         self.payloads.append(payload)
+        self.outcomes.append(told)
         if pages:
             restored = _restored(pages)
             assert restored.apply(seq, payload) == told

@@ -10,7 +10,6 @@ from tests.scenarios.asking import QUESTIONS
 from tests.scenarios.cast import changed, make_genesis
 from tests.scenarios.figures import read_time, read_value
 from tests.scenarios.stage import Seen, Stage
-from tests.scenarios.telling import Names
 from tests.scenarios.verbs import COMMANDS, SOURCES, Said, read, used_feeds
 from tests.scenarios.votes import VOTING
 
@@ -24,7 +23,7 @@ class Played(NamedTuple):
     text: str
     seen: Seen
     findings: list[str]
-    names: Names
+    payloads: list[bytes]
 
 
 def play(text: str) -> Played:
@@ -40,7 +39,7 @@ def play(text: str) -> Played:
     while told[-1] == "":
         told.pop()
     told += ["", *stage.conservation()]
-    return Played("\n".join(told) + "\n", stage.seen, stage.findings, stage.names)
+    return Played("\n".join(told) + "\n", stage.seen, stage.findings, stage.payloads)
 
 
 def answer(stage: Stage, line: str) -> list[str]:
@@ -61,6 +60,7 @@ def _send(stage: Stage, parts: list[Said]) -> list[str]:
     stage.lines = parts[0].envelope.pop("lines", None) is not None
     envelope = parts[0].envelope
     commands = [COMMANDS[part.verb][1](stage, part) for part in parts]
+    commands *= int(envelope.get("times", "1"))
     changes: dict[str, object] = {}
     if "log" in envelope:
         changes["log_id"] = bytes(32)

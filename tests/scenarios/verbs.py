@@ -254,7 +254,7 @@ def publish(stage: Stage, said: Said) -> AnyCommand:
     """`publish index=5000 traded=5001 at=+30s`; feeds by name or number."""
     options = dict(said.options)
     observed_ns = read_time(options.pop("at", "+0s"), stage.now_ns)
-    marks = [key for key in ("clear", "chop") if key in options]
+    marks: list[str] = [key for key in ("clear", "chop") if key in options]
     spoilt = {key: options.pop(key) for key in marks}
     columns = {
         "feeds": pack_int32([FEEDS.get(feed) or int(feed) for feed in options]),
