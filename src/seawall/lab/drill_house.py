@@ -39,7 +39,7 @@ PATIENCE_S = 120.0
 """Longer than any election of a log leader: nobody is told that an outcome is unknown."""
 WHOLE_WAIT_S = 150.0
 """Two rounds of the watch over the log's nodes: a restart, and a wipe if that was not enough."""
-QUIET_S = 1.5
+QUIET_S, SETTLE_S = 1.5, 0.5
 FRESH_ENTRIES = 20
 """So many entries more than the log held when healing began must have gone all the way."""
 POLL_S = 0.1
@@ -68,6 +68,7 @@ class Rehearsal:
         self._tail = Tail()
         self._kept = Kept(0, 0, 0, 0, 0, 0)
         self._uncertified = 0
+        self._executions_checked = 0
 
     async def perform(self, faults: tuple[Fault, ...]) -> None:
         """Start the house, go through the faults, stop the house.
@@ -163,6 +164,8 @@ class Rehearsal:
     async def _be_quiet(self) -> tuple[float, float]:
         """Return the longest gaps of a stretch in which nothing is broken."""
         await self._flowing()
+        # Reading the log back kept this process busy: that pause is nobody's fault.
+        await self._clock.sleep(SETTLE_S)
         start_ns = self._clock.monotonic_ns()
         await self._clock.sleep(QUIET_S)
         return self._measure(start_ns)
@@ -245,12 +248,11 @@ class Rehearsal:
         ]
         await self._read_log(self._tail.read_on, goal_seq)
         before, self._kept = self._kept, compare(self._tail.replayed(), foils)
-        uncertified = self._count_uncertified()
-        new_uncertified, self._uncertified = uncertified - self._uncertified, uncertified
+        uncertified = self._check_executions()
         return (
             self._kept.lost - before.lost,
             self._kept.doubled - before.doubled,
-            new_uncertified,
+            uncertified,
             self._find_wrong(),
         )
 
@@ -260,13 +262,17 @@ class Rehearsal:
             network = await self._house.connect(stack, "readback", first=len(self.runs))
             return await read(network.log, last_seq)
 
-    def _count_uncertified(self) -> int:
-        """Return how many payouts had no certificate, as far as the log has been read."""
-        return sum(
-            not self._tail.is_covered(execution, self._roster)
-            for execution in self._bank.executions
-            if execution.certificate is None or execution.certificate.seq <= self._tail.seq
-        )
+    def _check_executions(self) -> int:
+        """Return how many payouts had no certificate, of those that the log read can judge."""
+        uncertified = 0
+        for execution in self._bank.executions[self._executions_checked :]:
+            certificate = execution.certificate
+            if certificate is not None and certificate.seq > self._tail.seq:
+                break
+            uncertified += not self._tail.is_covered(execution, self._roster)
+            self._executions_checked += 1
+        self._uncertified += uncertified
+        return uncertified
 
     def _find_wrong(self) -> list[str]:
         watch, kept = self._watch, self._kept
@@ -300,6 +306,8 @@ class Rehearsal:
             problems.append("the replicas do not end where a replay from entry 1 does")
         if again.chain != self._tail.chain_at(last_seq):
             problems.append("the log does not read twice the same")
+        if self._executions_checked != len(self._bank.executions):
+            problems.append("some payouts were asked for on the word of entries beyond the log")
         kept = compare(again, list(self._watch.counterfoils.by_ticket.values()))
         executions = self._bank.executions
         repeated = sum(execution.repeated for execution in executions)
