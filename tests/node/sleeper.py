@@ -14,7 +14,10 @@ def main() -> None:
     if role == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     config = tomllib.loads(config_file.read_text())
-    Path(config["ready_file"]).write_text(str(os.getpid()))
+    ready = Path(config["ready_file"])
+    beside = ready.with_suffix(".new")
+    beside.write_text(str(os.getpid()))
+    beside.replace(ready)
     signal.pause()
     signal.pause()
 

@@ -501,6 +501,27 @@ def test_a_signed_batch_that_cannot_pass_hears_its_code_early() -> None:
     play(scene())
 
 
+def test_a_number_on_its_way_is_taken() -> None:
+    async def scene() -> None:
+        stage = Stage()
+        async with stage.open() as gateway:
+            await asyncio.sleep(0.1)
+            stage.log.gate.clear()
+            first = asyncio.create_task(gateway.submit_signed(signed(CAROL, 1, opening(1))))
+            second = asyncio.create_task(gateway.submit_signed(signed(CAROL, 2, opening(2))))
+            await asyncio.sleep(0.1)
+            for number in (1, 2):
+                said = await gateway.submit_signed(signed(CAROL, number, opening(9)))
+                assert refusal_of(said) == (Reject.NUMBER_REUSED, "number")
+            stage.log.gate.set()
+            for one in (first, second):
+                await answer_of(gateway, await one)
+        assert stage.applied(CAROL) == [opening(1), opening(2)]
+        assert len(stage.store.entries) == 3
+
+    play(scene())
+
+
 def test_what_a_client_sends_in_one_go_keeps_its_order() -> None:
     async def scene() -> None:
         stage = Stage(["never", "lost", "refused"] * 3)
