@@ -11,8 +11,11 @@ from seawall.lab.drill_flow import CLIENTS, CLOCK, CUSTODY, SENDERS, TERMS, Bank
 from seawall.lab.drill_plan import Fault, draw_faults
 from seawall.lab.drill_report import QUIET, Drilled, Run, tabulate
 from seawall.lab.drill_tail import Tail
+from seawall.lab.drill_watch import ClientWatch
 from seawall.node.charter import Charter, make_charter
+from seawall.node.clock import SystemClock
 from seawall.node.feed import roster_of_terms
+from seawall.node.receipts import Receipt
 from seawall.protocol.codec import encode_batch, pack_int32, pack_int64
 from seawall.protocol.commands import (
     AnyCommand,
@@ -157,6 +160,17 @@ async def test_the_bank_notes_who_asks_twice() -> None:
     assert await bank.execute("5:0", payout) is EffectStatus.DONE
     assert await bank.query("5:0") is EffectStatus.DONE
     assert [execution.repeated for execution in bank.executions] == [False, True]
+
+
+def test_only_clients_count_for_the_gap_in_acknowledgements() -> None:
+    watch = ClientWatch(SystemClock(), frozenset({1}))
+    for ticket, sender_id in ((1, 1), (2, 4)):
+        watch.asked(ticket, sender_id, (Tick(ticket),))
+        watch.acknowledged(ticket, Receipt(10 * ticket, 0, 1, sender_id, 1, b""))
+    assert [beat.seq for beat in watch.pulse.acknowledged] == [10]
+    # Yet nobody's receipt is forgotten when the log is read back.
+    assert watch.held_seq == 20
+    assert all(foil.receipt is not None for foil in watch.counterfoils.by_ticket.values())
 
 
 def run_of(fault: Fault, gap_ms: float, *problems: str, lost: int = 0) -> Run:

@@ -10,13 +10,14 @@ from typing import TypeVar
 import msgspec
 
 from seawall.lab.drill_faults import Blow, Wrecker
-from seawall.lab.drill_flow import CHECKPOINT_ENTRIES, SENDERS, TERMS, Bank, Flow
+from seawall.lab.drill_flow import CHECKPOINT_ENTRIES, CLIENTS, SENDERS, TERMS, Bank, Flow
 from seawall.lab.drill_plan import Fault
 from seawall.lab.drill_report import Ended, Run
 from seawall.lab.drill_tail import Tail
+from seawall.lab.drill_watch import ClientWatch
 from seawall.lab.pulse import Window, longest_pause_ms
 from seawall.lab.readback import Kept, compare, replay
-from seawall.lab.watch import Watch, until
+from seawall.lab.watch import until
 from seawall.node.charter import found
 from seawall.node.clock import SystemClock
 from seawall.node.cluster import ClusterFault
@@ -84,10 +85,11 @@ class Rehearsal:
             await self._house.start()
             async with AsyncExitStack() as stack:
                 network = await self._house.connect(stack, "drill")
-                self._watch = Watch(self._clock, lambda _: None)
+                senders = {name: place for place, name in enumerate(SENDERS, 1)}
+                clients = frozenset(senders[name] for name in CLIENTS)
+                self._watch = ClientWatch(self._clock, clients)
                 self._bank = Bank(lambda: self._watch.newest)
                 self._front = await self._open_front(network)
-                senders = {name: place for place, name in enumerate(SENDERS, 1)}
                 self._flow = Flow(self._front.gateway, senders, self._clock)
                 await race(self._act(faults), self._front.run(), self._watch.listen(network.bus))
         finally:
@@ -185,17 +187,13 @@ class Rehearsal:
     async def _heal(self, blow: Blow, remedies: list[Remedy]) -> list[str]:
         """Put things right and return what was still wrong when patience ended."""
         await self._wrecker.heal(blow)
-        goal_seq = self._held_seq() + FRESH_ENTRIES
+        goal_seq = self._watch.held_seq + FRESH_ENTRIES
         looking = asyncio.create_task(self._wait_whole(goal_seq))
         # What looks after the log's nodes in production does so here.
         await race(
             tend(self._house.cluster, NodeWatch(), remedies.append), asyncio.wait((looking,))
         )
         return looking.result()
-
-    def _held_seq(self) -> int:
-        """Return the newest entry that the log is known to hold."""
-        return max((beat.seq for beat in self._watch.pulse.acknowledged[-50:]), default=0)
 
     # Whether it is whole.
 
@@ -242,7 +240,7 @@ class Rehearsal:
     async def _read_back(self) -> tuple[int, int, int, list[str]]:
         """Return what is lost, doubled and uncertified since last time, and other findings."""
         # Before anything is awaited: these receipts name entries up to this one and none beyond.
-        goal_seq = self._held_seq()
+        goal_seq = self._watch.held_seq
         foils = [
             msgspec.structs.replace(foil) for foil in self._watch.counterfoils.by_ticket.values()
         ]

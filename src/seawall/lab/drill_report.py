@@ -17,8 +17,8 @@ class Run(msgspec.Struct, frozen=True):
     at_seq : newest released entry when it began
     down_s : time from the blow to the start of healing
     whole_s : time from there until everybody did their work again
-    ack_gap_ms, release_gap_ms : longest time between two acknowledgements, two releases, in a row
-        from the blow until the house was whole
+    ack_gap_ms, release_gap_ms : longest time between two acknowledgements of clients, and between
+        two releases, in a row from the blow until the house was whole
     quiet_ack_gap_ms, quiet_release_gap_ms : the same in a stretch before it, with nothing broken
     lost, doubled, uncertified : found so far by this run and not by those before it
     remedies : what the watch over the log's nodes did meanwhile
