@@ -153,3 +153,15 @@ async def test_the_archive_proves_the_log_and_notices_a_wrong_outcome(
     await archive(cut_segments(wrong, {ENTRIES: certificate}), spoiled)
     with pytest.raises(ArchiveFault, match="certificate"):
         await spoiled.verify({1: roster})
+
+
+async def test_the_same_words_of_another_sender_do_not_count(payloads: list[bytes]) -> None:
+    foils = foils_of(payloads)
+    ghost = Counterfoils()
+    content = decode_payload(payloads[-1])
+    assert isinstance(content, SignedBatch)
+    other = content.batch.sender_id + 1
+    ghost.asked(1, other, content.batch.commands)
+    ghost.acknowledged(1, Receipt(ENTRIES, 0, 1, other, 1, bytes(32)))
+    kept = compare(await read_back(payloads), [*foils, *ghost.by_ticket.values()])
+    assert kept.lost == len(content.batch.commands)
