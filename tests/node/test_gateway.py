@@ -13,7 +13,13 @@ from seawall.node.receipts import Answer, Receipt, Refused, Stopped
 from seawall.node.sender import Sizes
 from seawall.protocol.codec import encode_any, encode_batch, entry_digest
 from seawall.protocol.codes import Reject
-from seawall.protocol.commands import ActivateRules, AnyCommand, Batch, RecordDeposits
+from seawall.protocol.commands import (
+    ActivateRules,
+    AnyCommand,
+    Batch,
+    CloseAccount,
+    RecordDeposits,
+)
 from seawall.protocol.events import AccountsOpened
 from tests.node.stage import (
     ALICE,
@@ -157,6 +163,28 @@ def test_batches_keep_submissions_whole_and_within_their_size() -> None:
             batch = next(b for b, joined in stage.batches(ALICE) if joined.seq == receipt.seq)
             assert batch.commands[receipt.index : receipt.index + receipt.count] == group
         assert [len(batch.commands) for batch, _ in stage.batches(ALICE)] == [4, 4, 2, 9]
+
+    play(scene())
+
+
+def test_an_answer_tells_the_refusals_of_its_own_commands() -> None:
+    async def scene() -> None:
+        stage = Stage()
+        wrong = CloseAccount(999)
+        async with stage.open() as gateway:
+            groups: list[tuple[AnyCommand, ...]] = [
+                (opening(1), opening(2)),
+                (opening(3), wrong, opening(4), wrong),
+                (opening(5),),
+            ]
+            said = await asyncio.gather(*(gateway.submit(ALICE, group) for group in groups))
+            early = [await answer_of(gateway, one) for one in said]
+            # Asked again later, the answer comes from the outcomes still at hand.
+            late = [await answer_of(gateway, one) for one in said]
+        assert len({answer.seq for answer in early}) == 1
+        refused = [[event.command for event in answer.rejections] for answer in early]
+        assert refused == [[], [1, 3], []]
+        assert early == late
 
     play(scene())
 
