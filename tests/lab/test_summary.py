@@ -117,7 +117,7 @@ BROKEN: list[tuple[str, Any, Any]] = [
     ("wrong unit", SUMMARY, other(SEEN, proved=())),
     ("every fault", SUMMARY, other(SEEN, incidents=SEEN.incidents[:3])),
     ("every fault", SUMMARY, other(SEEN, incidents=(UNHEALED, *SEEN.incidents[1:]))),
-    ("no gap", other(SUMMARY, ordinary_gap_ms=Spread(1.0, 2.0, 8.0)), SEEN),
+    ("no gap", other(SUMMARY, faults=(other(SUMMARY.faults[0], release_gap_ms=100.1),)), SEEN),
     ("no gap", other(SUMMARY, faults=()), SEEN),
     ("price source", SUMMARY, other(SEEN, accused=())),
     ("price source", SUMMARY, other(SEEN, accused=(SENDER_IDS[LYING_SOURCE], 1))),
@@ -144,6 +144,12 @@ BROKEN: list[tuple[str, Any, Any]] = [
 def test_a_promise_breaks_with_its_fact(names: str, summary: Summary, seen: Seen) -> None:
     broken = [promise.says for promise in judge(summary, seen) if not promise.kept]
     assert any(names in says for says in broken), broken
+
+
+def test_a_gap_as_long_as_an_ordinary_one_is_none() -> None:
+    gap = other(SUMMARY.faults[0], release_gap_ms=180.0)
+    ordinary = other(SUMMARY, faults=(gap,), ordinary_gap_ms=Spread(1.0, 9.0, 180.0))
+    assert all(promise.kept for promise in judge(ordinary, SEEN))
 
 
 def test_without_an_outage_nothing_is_promised_of_one() -> None:

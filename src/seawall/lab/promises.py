@@ -17,6 +17,10 @@ SCHEDULED = (
     Kind.SOURCE_LIED,
 )
 
+UNNOTICED_MS = 100.0
+"""A gap up to this is the computer's own unrest: on two busy cores the longest of a short run's
+ordinary gaps lies anywhere below it. Handing a lease or a lead over takes several times as long."""
+
 
 class Seen(msgspec.Struct, frozen=True):
     """What the summary's keys have no room for.
@@ -113,7 +117,7 @@ def _judge_faults(summary: Summary, seen: Seen) -> Iterator[Promise]:
     longest = summary.ordinary_gap_ms.max
     yield Promise(
         "killing a replica makes no gap in releases beyond the ordinary",
-        killed is not None and killed.release_gap_ms <= longest,
+        killed is not None and killed.release_gap_ms <= max(longest, UNNOTICED_MS),
         "-" if killed is None else f"{killed.release_gap_ms} ms, ordinary up to {longest} ms",
     )
     liar = SENDER_IDS[LYING_SOURCE]
