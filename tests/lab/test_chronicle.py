@@ -30,8 +30,11 @@ def index(grade: Grade, feed: int = INDEX_FEED) -> IndexMoved:
     return IndexMoved(pack_int32([feed]), pack_int64([1]), bytes([grade]))
 
 
-def lines(account: int, maintenance: int, initial: int, *, evaluated: int = 1) -> AccountLines:
-    return AccountLines(pack_int64([account, 0, 0, maintenance, initial, evaluated, 1, 7, 0]), 1)
+def lines(
+    account: int, maintenance: int, initial: int, *, evaluated: int = 1, touched: int = 1
+) -> AccountLines:
+    cells = [account, 0, 0, maintenance, initial, evaluated, 1, 7, 0]
+    return AccountLines(pack_int64(cells), touched)
 
 
 def tell(*entries: tuple[Any, ...]) -> Chronicle:
@@ -76,3 +79,12 @@ def test_a_rising_requirement_is_no_release() -> None:
     )
     assert chronicle.freezes[0].margin_released_minor == 0
     assert chronicle.freezes[0].lines == 1
+
+
+def test_of_a_sample_only_what_is_seen_in_doubt_is_compared() -> None:
+    chronicle = tell(
+        (index(Grade.FRESH), lines(9, 50, 100, touched=4)),
+        (index(Grade.STALE), lines(9, 40, 90, touched=4)),
+        (lines(9, 35, 90, touched=4),),
+    )
+    assert chronicle.freezes[0].margin_released_minor == 5

@@ -69,6 +69,7 @@ class Chronicle:
         self.accused: list[tuple[int, int]] = []
         self._frozen = False
         self._was_fresh = False
+        self._sampled = False
         self._required: dict[int, tuple[int, int]] = {}
 
     def take(self, payload: bytes, outcome: Outcome) -> None:
@@ -102,6 +103,9 @@ class Chronicle:
             self._was_fresh, self._frozen = True, False
         elif self._was_fresh and not self._frozen:
             self._frozen = True
+            if self._sampled:
+                # What was last seen may be from long before the doubt: compare within it alone.
+                self._required.clear()
             self.freezes.append(Freeze(self.seq, self.at_ns))
 
     def _take_tries(self, payload: bytes) -> None:
@@ -113,7 +117,8 @@ class Chronicle:
     def _take_event(self, event: object) -> None:
         match event:
             case AccountLines():
-                self._take_lines(unpack_int64(event.cells))
+                count = self._take_lines(unpack_int64(event.cells))
+                self._sampled |= count < event.touched
             case CallIssued():
                 self.margin_calls += 1
             case LiquidationStarted():
@@ -138,9 +143,11 @@ class Chronicle:
             case _:
                 return
 
-    def _take_lines(self, cells: tuple[int, ...]) -> None:
-        start = 0
+    def _take_lines(self, cells: tuple[int, ...]) -> int:
+        """Take in account lines and return how many there were."""
+        start = count = 0
         while start < len(cells):
+            count += 1
             balances_end = start + LINE_HEAD_CELLS + cells[start + 6]
             account = cells[start]
             if account == INSURANCE:
@@ -148,6 +155,7 @@ class Chronicle:
             if cells[start + 5] == 1:
                 self._take_requirement(account, cells[start + 3], cells[start + 4])
             start = balances_end + 1 + 3 * cells[balances_end]
+        return count
 
     def _take_requirement(self, account: int, maintenance: int, initial: int) -> None:
         if self._frozen:
