@@ -10,7 +10,7 @@ from seawall.node.gateway import Gateway, Intake
 from seawall.node.joined import Joined, join
 from seawall.node.journal import MemoryJournals
 from seawall.node.wiring import ClearingMachine
-from seawall.protocol.codec import SignedBatch, decode_payload, encode_batch
+from seawall.protocol.codec import SignedBatch, decode_payload, encode_batch, entry_digest
 from seawall.protocol.commands import (
     AnyCommand,
     AssetTerms,
@@ -177,7 +177,8 @@ class Stage:
         """Let the machine catch up with the log."""
         for entry in self.store.entries[len(self.history) :]:
             outcome = self.machine.apply(entry.seq, entry.payload)
-            self.history.append(join(entry.seq, entry.payload, outcome))
+            digest_now = entry_digest(entry.payload)
+            self.history.append(join(entry.seq, entry.payload, outcome, entry_digest=digest_now))
 
     def batches(self, sender_id: int) -> list[tuple[Batch, Joined]]:
         """All batches of a sender in the log, in order, with what became of them."""

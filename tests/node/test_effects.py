@@ -11,7 +11,7 @@ from seawall.node.feed import Taker
 from seawall.node.gateway import Gateway
 from seawall.node.joined import Joined, join
 from seawall.node.receipts import Receipt, Refused
-from seawall.protocol.codec import encode_outcome, pack_int32, pack_int64
+from seawall.protocol.codec import encode_outcome, entry_digest, pack_int32, pack_int64
 from seawall.protocol.commands import (
     AnyCommand,
     EffectStatus,
@@ -309,7 +309,8 @@ def test_an_effect_that_took_place_and_expired_before_its_report_is_counted() ->
 
 
 def joined_by_hand(seq: int, *events: AnyEvent, effects: tuple[AnyEffect, ...] = ()) -> Joined:
-    return join(seq, b"by hand", encode_outcome(Outcome(seq, events, effects)))
+    outcome = encode_outcome(Outcome(seq, events, effects))
+    return join(seq, b"by hand", outcome, entry_digest=entry_digest(b"by hand"))
 
 
 def test_an_expired_effect_is_not_begun_even_if_nobody_took_it_out() -> None:

@@ -21,6 +21,7 @@ from seawall.node.projections import Projection
 from seawall.node.register import Register
 from seawall.node.warming import ACCOUNTS, FIRST_ROW, warm
 from seawall.node.wiring import ClearingMachine
+from seawall.protocol.codec import entry_digest
 from seawall.protocol.commands import AddSender, Mode, OpenAccounts, Role, RotateKey
 from seawall.protocol.events import AccountState
 from seawall.protocol.genesis import Genesis
@@ -37,7 +38,7 @@ class Recording(ClearingMachine):
 
     def apply(self, seq: int, payload: bytes) -> bytes:
         outcome = super().apply(seq, payload)
-        self.history.append(join(seq, payload, outcome))
+        self.history.append(join(seq, payload, outcome, entry_digest=entry_digest(payload)))
         return outcome
 
 

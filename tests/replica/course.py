@@ -83,8 +83,11 @@ class Course:
 
     def released(self, seq: int, certified_seq: int | None = None) -> Released:
         message = self.messages[seq - 1]
+        chain = self.history.chain_at(seq)
+        assert chain is not None
         return Released(
             seq=seq,
+            chain=chain,
             entry_digest=message.entry_digest,
             outcome=message.outcome,
             certificate=self.certificate(certified_seq or seq),

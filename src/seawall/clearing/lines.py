@@ -36,6 +36,9 @@ def cut(state: State, out: Out, *, evaluated: bool) -> None:
     Beyond `audit_lines_max` accounts a sample is cut: every k-th row from a start that moves with
     the entry, so that each account's turn comes.
     """
+    if not evaluated and not state.touched_count[0]:
+        _cut_instruments(state, out)
+        return
     rows = np.sort(state.touched[: state.touched_count[0]])
     if evaluated:
         marked = state.used("accounts")[:, EVALUATED] == state.scalar[SEQ]

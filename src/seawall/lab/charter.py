@@ -1,6 +1,7 @@
 """The charter of a simulated house: its genesis, its keys, its contracts, drawn from one seed."""
 
 import random
+from collections.abc import Sequence
 
 import msgspec
 
@@ -96,7 +97,7 @@ def draw_parameters(chance: random.Random) -> Parameters:
         adl_winners_max=chance.choice((1, 4, 64)),
         reports_min=chance.choice((1, 2)),
         payout_ttl_ns=chance.choice((2, 10, 60)) * NS_PER_MINUTE,
-        governance_delay_ns=chance.choice((1, 2, 5)) * NS_PER_MINUTE,
+        governance_delay_ns=chance.choice((0, 1, 2, 5)) * NS_PER_MINUTE,
         audit_lines_max=chance.choice((4, 5000, 5000)),
         checkpoint_entries=chance.choice((15, 25, 40)),
     )
@@ -116,9 +117,14 @@ def draw_genesis(chance: random.Random) -> Genesis:
         senders=tuple(
             SenderTerms(name, KEYS[name].public_key, roles) for name, roles in ROLES.items()
         ),
-        replicas=tuple(ReplicaTerms(name, KEYS[name].public_key) for name in REPLICAS),
+        replicas=voters(REPLICAS),
         parameters=draw_parameters(chance),
     )
+
+
+def voters(names: Sequence[str]) -> tuple[ReplicaTerms, ...]:
+    """Return the terms of a replica set, in this order."""
+    return tuple(ReplicaTerms(name, KEYS[name].public_key) for name in names)
 
 
 def linear() -> InstrumentTerms:

@@ -7,6 +7,7 @@ from seawall.lab.charter import REPLICAS
 from seawall.lab.desk import Request
 from seawall.lab.stations import GatewayStation, ReplicaStation, Site, Station
 from seawall.lab.venue import Venue
+from seawall.node.wiring import ClearingMachine
 from seawall.oversight.auditor import Auditor
 from seawall.protocol.codec import (
     SignedBatch,
@@ -38,6 +39,7 @@ from seawall.replica.machine import Roster
 from seawall.replica.votes import Certificate, digest_vote
 
 MAJORITY = len(REPLICAS) // 2 + 1
+ROSTER_OF = ClearingMachine().roster_of
 ENTRIES_MIN = 20
 """Below this nothing happened that would be worth a verdict."""
 
@@ -56,10 +58,11 @@ class History:
         self.outcomes: list[bytes] = []
         self.witnesses: list[str] = []
         self.states: Counter[str] = Counter()
+        self.rosters = {site.roster.epoch: site.roster}
         self.chain = genesis_chain(site.roster.log_id)
         self.chains: list[bytes] = []
         self._trace = hashlib.blake2b(digest_size=16)
-        self._proved: tuple[int, bytes] = (0, b"")
+        self._proofs: list[tuple[int, Certificate]] = []
 
     @property
     def released_seq(self) -> int:
@@ -100,11 +103,20 @@ class History:
             self.blame(f"entry {seq} was released by the certificate of {certificate.seq}")
         if certificate.seq == seq and certificate.chain != self.chain:
             self.blame(f"the certificate of entry {seq} is for another chain")
-        if (certificate.seq, certificate.chain) != self._proved:
-            voters = count_voters(certificate, self.site.roster)
+        if not self._proofs or self._proofs[-1][1] != certificate:
+            self._proofs.append((seq, certificate))
+        roster = ROSTER_OF(released.outcome)
+        if roster is not None:
+            self.rosters[roster.epoch] = roster
+
+    def check_proofs(self) -> None:
+        """Count the votes of all certificates, now that every replica set is known."""
+        for seq, certificate in self._proofs:
+            roster = self.rosters.get(certificate.epoch)
+            voters = 0 if roster is None else count_voters(certificate, roster)
             if voters < MAJORITY:
                 self.blame(f"entry {seq} was released by {voters} of {len(REPLICAS)} votes")
-            self._proved = (certificate.seq, certificate.chain)
+                return
 
 
 def count_voters(certificate: Certificate, roster: Roster) -> int:
@@ -129,6 +141,7 @@ def judge(
     """Return the verdict; witnesses are left in the history."""
     outcomes = [decode_outcome(outcome) for outcome in history.outcomes]
     _count_states(history, outcomes)
+    history.check_proofs()
     _check_votes(history)
     suspect = next(each for each in replicas if each.name == history.site.suspect)
     _check_naming(history, watch, suspect)

@@ -13,6 +13,7 @@ from seawall.protocol.codes import Reject
 from seawall.protocol.commands import AnyCommand, Batch
 
 RETRY_S = 0.1
+RETRY_LONGEST_S = 1.0
 ASKED_AGAIN = (Reject.BACKLOG, Reject.LOG_DOWN, Reject.UNKNOWN_OUTCOME)
 ASKED_AGAIN_SIGNED = (*ASKED_AGAIN, Reject.NUMBER_GAP, Reject.LOG_WRONG, Reject.SENDER_UNKNOWN)
 """A gateway that has just started does not yet know its log, who is in it, or the last numbers."""
@@ -73,7 +74,7 @@ class Desk:
             elif isinstance(said, Refused) and said.code not in ASKED_AGAIN:
                 request.refused = said
             else:
-                await asyncio.sleep(self._site.weather.chance.uniform(0.01, RETRY_S))
+                await self._pause(request)
         if answered and request.receipt is not None:
             await self._wait(request)
         return request
@@ -97,7 +98,7 @@ class Desk:
                     request.refused = said
                     return request
                 else:
-                    await asyncio.sleep(self._site.weather.chance.uniform(0.01, RETRY_S))
+                    await self._pause(request)
             self._numbers[sender] = number
             await self._wait(request)
         return request
@@ -133,6 +134,11 @@ class Desk:
             return await home.call(home.gateway.submit_signed(payload))
         except Lost:
             return None
+
+    async def _pause(self, request: Request) -> None:
+        """Wait before the next try, about twice as long as before the last one."""
+        longest_s = min(RETRY_S * 2 ** (request.tries - 1), RETRY_LONGEST_S)
+        await asyncio.sleep(self._site.weather.chance.uniform(0.1, 1) * longest_s)
 
     async def _wait(self, request: Request) -> None:
         """Wait for the outcome; a gateway that came back is asked again."""

@@ -56,6 +56,7 @@ PARAMETERS = (
     ("checkpoint_entries", 7, 60),
     ("no such parameter", 0, 1),
     ("velocity_ppb", -5, PPB),
+    ("governance_delay_ns", 0, 5 * NS_PER_MINUTE),
 )
 
 

@@ -76,8 +76,7 @@ class Station:
         self._bus: Endpoint | None = None
         self._reader: TapeReader | None = None
         self._task: asyncio.Task[None] | None = None
-        self._lost: asyncio.Event = asyncio.Event()
-        self._stay_down = False
+        self._calls: dict[asyncio.Future[Any], None] = {}
 
     @property
     def is_up(self) -> bool:
@@ -98,7 +97,6 @@ class Station:
         self._bus = self._plug_in()
         suspect = self.name == self.site.suspect
         self._reader = TapeReader(self.site.tape, self.name, self.clock, suspect=suspect)
-        self._lost = asyncio.Event()
         self._task = asyncio.create_task(self._live(self._bus, self._reader))
         self._task.add_done_callback(self._note_end)
 
@@ -111,9 +109,12 @@ class Station:
         bus.unplug()
         reader.hang_up()
         self._end_life(power_lost=power_lost)
-        self._lost.set()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        # In the order in which they began: a set would end them by their addresses.
+        calls, self._calls = self._calls, {}
+        ending = (task, *calls)
+        for each in ending:
+            each.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
         await bus.drop_answers()
 
     def pause(self) -> None:
@@ -131,17 +132,17 @@ class Station:
 
     async def call(self, act: Coroutine[Any, Any, T]) -> T:
         """Run a request inside the process. Raises `Lost` if the process dies before it ends."""
-        work = asyncio.ensure_future(act)
-        lost = asyncio.ensure_future(self._lost.wait())
+        work = asyncio.create_task(act)
+        calls = self._calls
+        calls[work] = None
         try:
-            await asyncio.wait((work, lost), return_when=asyncio.FIRST_COMPLETED)
-            if work.done() and not self._lost.is_set():
-                return work.result()
+            await asyncio.wait((work,))
         finally:
-            lost.cancel()
             work.cancel()
-            await asyncio.gather(work, lost, return_exceptions=True)
-        raise Lost(self.name)
+            calls.pop(work, None)
+        if calls is not self._calls or work.cancelled():
+            raise Lost(self.name)
+        return work.result()
 
     def _plug_in(self) -> Endpoint:
         return self.site.wires.endpoint(self.name, self.clock)
@@ -199,7 +200,7 @@ class TwoFaced(Endpoint):
         chains = self._wires.weather.chance.randbytes(len(vote.chains))
         second = cast_vote(
             KEYS[self.name],
-            roster=self.roster,
+            roster=msgspec.structs.replace(self.roster, epoch=vote.epoch),
             replica=self.name,
             first_seq=vote.first_seq,
             chains=chains,

@@ -13,6 +13,7 @@ from seawall.lab.charter import (
     INVERSE,
     LINEAR,
     PRICE_TICKS,
+    REPLICAS,
     RISK_UNIT,
     SOURCES,
     START_NS,
@@ -23,6 +24,7 @@ from seawall.lab.charter import (
     XBT,
     XBT_UNIT,
     contracts,
+    voters,
 )
 from seawall.lab.desk import Desk, Request
 from seawall.lab.mischief import Mischief
@@ -43,6 +45,7 @@ from seawall.protocol.commands import (
     RecordDeposits,
     RecordTrades,
     ReportEffect,
+    SetReplicas,
     Tick,
     Transfer,
     Withdraw,
@@ -54,6 +57,9 @@ from seawall.protocol.ids import INSURANCE
 from seawall.protocol.units import NS_PER_MINUTE, NS_PER_SECOND
 
 TRADES_STREAM, DEPOSITS_STREAM, ORDERS_STREAM = 1, 2, 3
+ODD_STREAMS = range(10, 20)
+"""Streams of small deposits: more of them than the house has room for."""
+TOGETHER_S = 0.2
 ASKED_MAX = 3
 """Requests of one sender that may be under way at once."""
 STEPS_NS = (5 * NS_PER_SECOND, 30 * NS_PER_SECOND, NS_PER_MINUTE, 2 * NS_PER_MINUTE)
@@ -135,6 +141,10 @@ class Workload:
             self._start_cash()
         if chance.random() < 0.15:
             self._start("risk", self._publish_risk())
+        if chance.random() < 0.03:
+            # The same people under a new epoch: whoever counts votes must follow.
+            again = SetReplicas(voters(chance.sample(REPLICAS, len(REPLICAS))))
+            self._start("govern", self._desk.ask("govern", again))
         if chance.random() < 0.6:
             sender, act = self._mischief.draw(self.accounts, self.at_ns)
             self._start(sender, act)
@@ -166,14 +176,13 @@ class Workload:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _together(self, *acts: tuple[str, Coroutine[Any, Any, Any]]) -> None:
-        """Start several acts and go on when most have ended, or after a while."""
+        """Start several acts and go on when all have ended, or after a while."""
         before = len(self._tasks)
         for sender, act in acts:
             self._start(sender, act)
-        for _ in range(40):
-            if len(self._tasks) <= before:
-                return
-            await asyncio.sleep(0.005)
+        begun = self._tasks[before:]
+        if begun:
+            await asyncio.wait(begun, timeout=TOGETHER_S)
 
     # Prices and time ----------------------------------------------------------------------------
 
@@ -240,18 +249,20 @@ class Workload:
         self._next_number[stream] = self._next_number.get(stream, 0) + 1
         return self._next_number[stream]
 
-    async def _deposit(self, accounts: list[int], *, lo_usd: int, hi_usd: int) -> None:
+    async def _deposit(
+        self, accounts: list[int], *, lo_usd: int, hi_usd: int, stream: int = DEPOSITS_STREAM
+    ) -> None:
         chance = self._chance
         lines = [(a, USD, chance.randrange(lo_usd, hi_usd) * USD_UNIT) for a in accounts]
         lines += [(a, XBT, chance.randrange(1, 50) * XBT_UNIT // 100) for a in accounts]
         command = RecordDeposits(
-            DEPOSITS_STREAM,
-            self.next_number(DEPOSITS_STREAM),
+            stream,
+            self.next_number(stream),
             pack_int64([line[0] for line in lines]),
             pack_int32([line[1] for line in lines]),
             pack_int64([line[2] for line in lines]),
         )
-        await self.report(DEPOSITS_STREAM, command)
+        await self.report(stream, command)
 
     async def _trade_round(self) -> None:
         """Report some fills between clients, many of them far beyond what they can afford."""
@@ -291,7 +302,9 @@ class Workload:
         unit = USD_UNIT if asset == USD else XBT_UNIT // 100
         command: AnyCommand
         if kind == 0:
-            self._start("venue a", self._deposit([account], lo_usd=10, hi_usd=2_000))
+            stream = chance.choice((DEPOSITS_STREAM, chance.choice(ODD_STREAMS)))
+            act = self._deposit([account], lo_usd=10, hi_usd=2_000, stream=stream)
+            self._start("venue a", act)
             return
         amount = chance.randrange(1, 300) * unit
         if kind == 1:
@@ -300,8 +313,8 @@ class Workload:
         else:
             command = Withdraw(account, asset, amount, self._unique())
         signed = client == "client b"
-        act = self._desk.ask_signed if signed else self._desk.ask
-        self._start(client, act(client, command))
+        ask = self._desk.ask_signed if signed else self._desk.ask
+        self._start(client, ask(client, command))
 
     def take_done(self, done: Done) -> None:
         """Let the fill of an executed order be reported, and now and then its end told twice."""

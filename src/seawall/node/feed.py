@@ -132,9 +132,11 @@ class Feed:
         try:
             async for released in released_stream:
                 entry, entries = await self._entry_of(released, entries)
-                joined = join(entry.seq, entry.payload, released.outcome)
+                joined = join(
+                    entry.seq, entry.payload, released.outcome, entry_digest=released.entry_digest
+                )
                 roster = self._roster_of(released.outcome) if joined.seq > 1 else None
-                self._advance(released.entry_digest, released.outcome, roster)
+                self._advance(released.chain, roster)
                 yield joined
                 if roster is not None:
                     return
@@ -176,17 +178,15 @@ class Feed:
                 if entry.seq == start.position.seq and chain != start.position.chain:
                     raise HistoryForeign(f"another chain at entry {entry.seq}")
                 if entry.seq > start.position.seq:
-                    self._advance(digest_now, outcome, machine.roster())
-                    yield join(entry.seq, entry.payload, outcome)
+                    self._advance(chain, machine.roster())
+                    yield join(entry.seq, entry.payload, outcome, entry_digest=digest_now)
                 if entry.seq >= goal_seq:
                     return
                 # A long replay must let others run.
                 await asyncio.sleep(0)
 
-    def _advance(self, entry: bytes, outcome: bytes, roster: Roster | None) -> None:
-        position = self.start.position
-        seq = position.seq + 1
-        chain = next_chain(position.chain, seq, entry, outcome_digest(outcome))
+    def _advance(self, chain: bytes, roster: Roster | None) -> None:
+        seq = self.start.position.seq + 1
         self.start = Start(Position(seq=seq, chain=chain), roster or self.start.roster)
 
     def _entries(self, first_seq: int | None = None) -> AsyncGenerator[Entry, None]:

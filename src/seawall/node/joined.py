@@ -2,7 +2,7 @@
 
 import msgspec
 
-from seawall.protocol.codec import SignedBatch, decode_outcome, decode_payload, entry_digest
+from seawall.protocol.codec import SignedBatch, decode_outcome, decode_payload
 from seawall.protocol.codes import Reject
 from seawall.protocol.events import EntryRefused, Outcome, Rejected, Repeated
 from seawall.protocol.genesis import Genesis
@@ -34,7 +34,7 @@ class Joined(msgspec.Struct, frozen=True):
         return self.refusal is None and self.repeat_of is None
 
 
-def join(seq: int, payload: bytes, outcome_bytes: bytes) -> Joined:
+def join(seq: int, payload: bytes, outcome_bytes: bytes, *, entry_digest: bytes) -> Joined:
     """Return the entry and its outcome, both decoded.
 
     Raises
@@ -48,7 +48,7 @@ def join(seq: int, payload: bytes, outcome_bytes: bytes) -> Joined:
     return Joined(
         seq=seq,
         payload=payload,
-        entry_digest=entry_digest(payload),
+        entry_digest=entry_digest,
         content=decode_payload(payload),
         outcome_bytes=outcome_bytes,
         outcome=outcome,

@@ -40,13 +40,23 @@ PATIENCE_S = 60.0
 class ClearingMachine(Machine):
     """The clearing house in the words of `replica.machine.StateMachine`."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._roster = NOBODY
+
     def roster(self) -> Roster:
         """Return the replica set in state: who votes on the next entry."""
         log_id, epoch, replicas = self.replicas()
-        return roster_of_terms(log_id, epoch, replicas) if replicas else NOBODY
+        # Asked for with every entry, and made anew with an epoch only.
+        if (self._roster.log_id, self._roster.epoch) != (log_id, epoch):
+            self._roster = roster_of_terms(log_id, epoch, replicas)
+        return self._roster
 
     def roster_of(self, outcome: bytes) -> Roster | None:
         """Return the replica set that this outcome puts in force, if it does."""
+        # Most outcomes have no such event, and none without its name can have one.
+        if ReplicasSet.__name__.encode() not in outcome:
+            return None
         sets = [event for event in decode_outcome(outcome).events if isinstance(event, ReplicasSet)]
         if not sets:
             return None

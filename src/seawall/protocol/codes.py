@@ -1,4 +1,4 @@
-"""Reject codes: numbered, append-only; of several faults the lowest number is answered."""
+"""Reject codes: numbered, append-only; of a field's faults the lowest number is answered."""
 
 from enum import IntEnum
 

@@ -20,9 +20,15 @@ TAKEN_MAX = 64
 
 
 class Released(msgspec.Struct, frozen=True):
-    """An outcome that a majority computed; the certificate is of this entry or a later one."""
+    """An outcome that a majority computed; the certificate is of this entry or a later one.
+
+    Attributes
+    ----------
+    chain : after this entry
+    """
 
     seq: int
+    chain: bytes
     entry_digest: bytes
     outcome: bytes
     certificate: Certificate
@@ -57,9 +63,10 @@ class Candidate:
         return next_chain(chain, self.message.seq, self.link.entry_digest, self.link.outcome_digest)
 
 
-def _release(candidate: Candidate, certificate: Certificate) -> Released:
+def _release(candidate: Candidate, chain: bytes, certificate: Certificate) -> Released:
     return Released(
         seq=candidate.message.seq,
+        chain=chain,
         entry_digest=candidate.message.entry_digest,
         outcome=candidate.message.outcome,
         certificate=certificate,
@@ -101,6 +108,11 @@ class Assembly:
         self._disputed_seq = 0
         self._stopped_seq = 0
         self._worth_a_look = True
+
+    @property
+    def worth_a_look(self) -> bool:
+        """Whether `take` may have something to give; it is certain to have nothing if not."""
+        return self._worth_a_look
 
     def hear_vote(self, vote: Vote) -> list[Finding]:
         """Count a vote; return what the tally finds. Other epochs' votes are early or late."""
@@ -182,21 +194,20 @@ class Assembly:
         if self.position is None:
             return []
         for guide in ("", *(name for name, _ in self.tally.roster.keys)):
-            path: list[Candidate] = []
-            judged: tuple[bytes, Certificate] | None = None
+            path: list[tuple[Candidate, bytes]] = []
+            certificate: Certificate | None = None
             for candidate, chain in self._path(self.position, guide):
-                path.append(candidate)
+                path.append((candidate, chain))
                 certificate = self.tally.certificate_at(candidate.message.seq)
                 if certificate is not None:
-                    judged = (chain, certificate)
                     break
             self._stopped_seq = self.position.seq + len(path) + 1
-            if judged is None:
+            if certificate is None:
                 return []
-            chain, certificate = judged
-            if certificate.chain == chain:
-                self._blame(path[-1])
-                return [_release(candidate, certificate) for candidate in path]
+            last, last_chain = path[-1]
+            if certificate.chain == last_chain:
+                self._blame(last)
+                return [_release(candidate, chain, certificate) for candidate, chain in path]
         # Every way leads astray: somebody must be asked again for all of it.
         self._disputed_seq = self.position.seq + 1
         return []
@@ -237,13 +248,7 @@ class Assembly:
     def _advance(self, released: Released) -> None:
         assert self.position is not None
         assert released.seq == self.position.seq + 1
-        chain = next_chain(
-            self.position.chain,
-            released.seq,
-            released.entry_digest,
-            outcome_digest(released.outcome),
-        )
-        self.position = Position(seq=released.seq, chain=chain)
+        self.position = Position(seq=released.seq, chain=released.chain)
         for candidate in self._held.pop(released.seq):
             self._held_bytes -= len(candidate.message.outcome)
         roster = self._roster_of(released.outcome)

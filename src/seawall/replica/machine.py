@@ -37,7 +37,10 @@ class Roster(msgspec.Struct, frozen=True, array_like=True):
 
     def key_of(self, name: str) -> bytes | None:
         """Return the member's public key, None for a stranger."""
-        return next((key for member, key in self.keys if member == name), None)
+        for member, key in self.keys:
+            if member == name:
+                return key
+        return None
 
 
 NOBODY = Roster(log_id=b"", epoch=0, keys=())

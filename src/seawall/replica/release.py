@@ -118,6 +118,11 @@ class Follower:
             await end_iteration(votes)
             await end_iteration(outcomes)
 
+    def _stir(self) -> None:
+        """Wake whoever takes what is released, if there may be something to take."""
+        if self._assembly.worth_a_look:
+            self._news.set()
+
     async def _hear_votes(self, votes: AsyncIterator[Message]) -> None:
         async for message in votes:
             vote = decode(Vote, message.data)
@@ -127,14 +132,14 @@ class Follower:
                 continue
             for finding in self._assembly.hear_vote(vote):
                 self._notice(finding)
-            self._news.set()
+            self._stir()
 
     async def _hear_outcomes(self, outcomes: AsyncIterator[Message]) -> None:
         async for message in outcomes:
             outcome = decode(OutcomeMessage, message.data)
             if outcome is not None:
                 self._assembly.hear_outcome(message.subject.removeprefix("outcome."), outcome)
-                self._news.set()
+                self._stir()
 
     async def _ask(self) -> None:
         """Ask one replica after the other for a hole that stays open, or out of a long silence."""
@@ -187,7 +192,7 @@ class Follower:
             return
         for finding in self._assembly.hear_answer(source, answered):
             self._notice(finding)
-        self._news.set()
+        self._stir()
         if 0 < first_seq <= self._assembly.certified_seq:
             self._check_reach(source, first_seq, answered)
 

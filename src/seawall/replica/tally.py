@@ -114,7 +114,8 @@ class Tally:
         if vote.signature == ballots.newest_signature:
             return []
         ballots.newest_signature = vote.signature
-        cast = [(seq, chain) for seq, chain in vote.each() if seq > self._floor_seq()]
+        floor_seq = self.certified_seq - self._window_entries
+        cast = [(seq, chain) for seq, chain in vote.each() if seq > floor_seq]
         if not ballots.quarantined:
             twofold = self._find_equivocation(ballots, cast, vote)
             if twofold is not None:
@@ -130,9 +131,6 @@ class Tally:
             assert newest is not None
             findings.insert(0, Certified(newest))
         return findings
-
-    def _floor_seq(self) -> int:
-        return self.certified_seq - self._window_entries
 
     def _find_equivocation(
         self, ballots: Ballots, cast: list[tuple[int, bytes]], vote: Vote

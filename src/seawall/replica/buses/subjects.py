@@ -1,6 +1,7 @@
 """Subjects: dot-separated words, and which subscription hears which."""
 
 import re
+from functools import lru_cache
 
 # A bus message fits where a log message fits.
 DATA_BYTES_MAX = 8 << 20
@@ -9,6 +10,7 @@ _SUBJECT = re.compile(rf"{_WORD}(\.{_WORD})*")
 _PATTERN = re.compile(rf"{_WORD}(\.{_WORD})*(\.>)?")
 
 
+@lru_cache(maxsize=1024)
 def is_subject(text: str) -> bool:
     """Whether `text` may be published on."""
     return _SUBJECT.fullmatch(text) is not None
@@ -19,6 +21,7 @@ def is_pattern(text: str) -> bool:
     return _PATTERN.fullmatch(text) is not None
 
 
+@lru_cache(maxsize=4096)
 def hears(pattern: str, subject: str) -> bool:
     """Whether a subscription to `pattern` receives `subject`; `a.>` does not hear `a` itself."""
     if pattern.endswith(".>"):
