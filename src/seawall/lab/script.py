@@ -324,10 +324,11 @@ class Script:
         """Tell a report through both reporters, in whichever order: the second one books it."""
         told = digest(encode_any(report), person=b"seawall/report")
         confirmation = ConfirmReport(report.stream, report.number, told)
-        return await asyncio.gather(
+        receipts = await asyncio.gather(
             self._stage.submit(REPORTERS[0], report),
             self._stage.submit(REPORTERS[1], confirmation),
         )
+        return list(receipts)
 
     def _next_number(self, stream: int) -> int:
         self._numbers[stream] += 1

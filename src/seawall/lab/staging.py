@@ -152,8 +152,9 @@ class Performance:
                         task.result()
                 whole, fund_before = await acting
             finally:
-                for task in (acting, *around):
-                    task.cancel()
+                acting.cancel()
+                for running in around:
+                    running.cancel()
                 await asyncio.gather(acting, *around, return_exceptions=True)
             return Played(
                 watch,
