@@ -101,7 +101,6 @@ class Feed:
         """
         while True:
             follower = self._follower = self._new_follower()
-            epoch = self.start.roster.epoch
             try:
                 async with aclosing(self._live(follower)) as live:
                     async for joined in live:
@@ -112,8 +111,7 @@ class Feed:
                     async for joined in filled:
                         yield joined
             else:
-                if self.start.roster.epoch == epoch:
-                    return
+                return
 
     def _new_follower(self) -> Follower:
         return Follower(
@@ -126,7 +124,7 @@ class Feed:
         )
 
     async def _live(self, follower: Follower) -> AsyncGenerator[Joined, None]:
-        """Yield what the follower releases, until another roster votes."""
+        """Yield what the follower releases; it follows changes of the roster by itself."""
         entries = self._entries()
         released_stream = follower.released()
         try:
@@ -138,8 +136,6 @@ class Feed:
                 roster = self._roster_of(released.outcome) if joined.seq > 1 else None
                 self._advance(released.chain, roster)
                 yield joined
-                if roster is not None:
-                    return
         finally:
             await released_stream.aclose()
             await entries.aclose()
