@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from seawall.clearing import invariants
 from seawall.clearing.cash import apply_transfer, apply_withdraw, book_deposits
-from seawall.clearing.layout import AT_NS, BALANCE, CASE, ID
+from seawall.clearing.layout import AT_NS, BALANCE, CASE, ID, OWNER
 from seawall.clearing.outbox import apply_report_effect, step_outbox
 from seawall.clearing.outcome import Out
 from seawall.clearing.state import State
@@ -154,6 +154,25 @@ def test_a_deposit_is_booked_whole_or_not_at_all(drawn: list[tuple[int, int, int
     else:
         assert [held(state, EXTERNAL_ROW, asset) for asset in (USD, XBT)] == [-t for t in totals]
         invariants.check_full(state)
+
+
+@given(st.sampled_from((CLIENT, CLIENT + 1)), st.integers(0, 3), st.integers(0, 3), st.booleans())
+def test_money_goes_only_between_accounts_of_the_sender(
+    sender: int, source: int, target: int, strange: bool
+) -> None:
+    state = builders.house()
+    if strange:
+        state.account[FIRST + target, OWNER] = CLIENT + 1
+    owners = [state.account[FIRST + place, OWNER] for place in (source, target)]
+    one, other = (state.account[FIRST + place, ID] for place in (source, target))
+    command = Transfer(one, other, USD, 1)
+    refusal = apply_transfer(state, command, sender, builders.enter(state))
+    if owners[0] != sender:
+        assert refusal == (Reject.OWNER_WRONG, "from_account")
+    elif owners[1] != sender:
+        assert refusal == (Reject.OWNER_WRONG, "to_account")
+    else:
+        assert refusal == ((Reject.MOVEMENT_WRONG, "to_account") if source == target else None)
 
 
 def test_an_account_in_liquidation_receives_and_gives_nothing_away() -> None:
