@@ -102,6 +102,10 @@ async def test_a_withdrawal_is_paid_once_over_a_restart(tmp_path: Path) -> None:
             while house.projection.outbox:
                 await SystemClock().sleep(0.005)
             assert house.projection.counts.effects_done == 1
+            figures = house.front.figures()
+    assert (figures["pending_effects"], figures["kept_batches"]) == (0, 0)
+    assert figures["released_seq"] == 6
+    assert figures["effects_executed_total"] == 0  # in this last life
     assert list(till.paid) == ["5:0"]
 
 

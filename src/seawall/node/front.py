@@ -111,6 +111,22 @@ class Front:
         data = encode_bookmark(Bookmark(self.feed.start, self.gateway.register, self.projection))
         return await write_bookmark(self._doors.disk, data)
 
+    def figures(self) -> dict[str, float]:
+        """Return what operators watch, by name; see `telemetry.Telemetry.add`."""
+        figures: dict[str, float] = {
+            "released_seq": self.projection.seq,
+            "certified_seq": self.feed.certified_seq,
+            "ahead_entries": self.gateway.ahead_entries,
+            "kept_batches": self.gateway.kept_batches,
+            "pending_effects": len(self.projection.outbox),
+            "log_faults_total": self.gateway.outbound.faults_count,
+        }
+        if self.interpreter is not None:
+            done = self.interpreter.figures
+            for name in done.__struct_fields__:
+                figures[f"effects_{name}_total"] = getattr(done, name)
+        return figures
+
     async def _follow(self) -> None:
         takers = [Taker(self.gateway.take), Taker(self.projection.take)]
         if self.interpreter is not None:
