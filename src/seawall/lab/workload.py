@@ -13,7 +13,6 @@ from seawall.lab.charter import (
     INVERSE,
     LINEAR,
     PRICE_TICKS,
-    REPLICAS,
     RISK_UNIT,
     SOURCES,
     START_NS,
@@ -24,7 +23,6 @@ from seawall.lab.charter import (
     XBT,
     XBT_UNIT,
     contracts,
-    voters,
 )
 from seawall.lab.desk import Desk, Request
 from seawall.lab.mischief import Mischief
@@ -45,7 +43,6 @@ from seawall.protocol.commands import (
     RecordDeposits,
     RecordTrades,
     ReportEffect,
-    SetReplicas,
     Tick,
     Transfer,
     Withdraw,
@@ -141,10 +138,6 @@ class Workload:
             self._start_cash()
         if chance.random() < 0.15:
             self._start("risk", self._publish_risk())
-        if chance.random() < 0.03:
-            # The same people under a new epoch: whoever counts votes must follow.
-            again = SetReplicas(voters(chance.sample(REPLICAS, len(REPLICAS))))
-            self._start("govern", self._desk.ask("govern", again))
         if chance.random() < 0.6:
             sender, act = self._mischief.draw(self.accounts, self.at_ns)
             self._start(sender, act)
